@@ -1,0 +1,44 @@
+// Interrupt wires. A device is handed an IrqLine and raises or lowers it; it does not know who listens.
+#pragma once
+
+#include <functional>
+#include <utility>
+
+#include "dualvm/types.h"
+
+namespace dualvm {
+
+// One wire, carrying a level. Listeners are called on changes only; whether an edge or a level counts is theirs.
+class IrqLine {
+public:
+    using Listener = std::function<void(bool level)>;
+    IrqLine() = default;
+    explicit IrqLine(Listener listener) : listener_(std::move(listener)) {}
+
+    void set(bool level) {
+        if (level == level_) return;
+        level_ = level;
+        if (listener_) listener_(level);
+    }
+    void raise() { set(true); }
+    void lower() { set(false); }
+    bool level() const { return level_; }
+    // Joins the wire to what it drives; the current level is not announced.
+    void connect(Listener listener) { listener_ = std::move(listener); }
+
+private:
+    Listener listener_;
+    bool level_ = false;
+};
+
+// What a CPU sees of the interrupt controller: the INTR pin and the INTA cycle (8259A data sheet).
+class InterruptSource {
+public:
+    virtual ~InterruptSource() = default;
+    // True while INTR is asserted.
+    virtual bool pending() const = 0;
+    // The INTA cycle: returns the vector and moves the request into service.
+    virtual u8 acknowledge() = 0;
+};
+
+}  // namespace dualvm

@@ -1,0 +1,101 @@
+// Machine: CPUs, memory, I/O and time put together; and what happens after an engine's exit.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "dualvm/clock.h"
+#include "dualvm/cpu_file.h"
+#include "dualvm/cpu_model.h"
+#include "dualvm/engine.h"
+#include "dualvm/exit.h"
+#include "dualvm/irq_line.h"
+#include "dualvm/vio.h"
+#include "dualvm/vmem.h"
+
+namespace dualvm {
+
+enum class ClockKind : u8 { Virtual, Host };
+
+struct MachineConfig {
+    u64 memory_mebibytes = 128;
+    ClockKind clock = ClockKind::Virtual;
+    unsigned cpus = 1;
+};
+
+// What a device (or the run loop) asks the machine to do at the next instruction boundary.
+enum class RequestKind : u8 { DebugExit, PowerOff, Reset };
+struct Request {
+    RequestKind kind = RequestKind::PowerOff;
+    u8 debug_exit_value = 0;  // DebugExit: v; the process ends with (v << 1) | 1
+};
+
+class Machine {
+public:
+    static Expected<std::unique_ptr<Machine>> create(const MachineConfig& config);
+
+    const MachineConfig& config() const { return config_; }
+    VMem& vmem() { return *vmem_; }
+    const VMem& vmem() const { return *vmem_; }
+    VIo& vio() { return vio_; }
+    Clock& clock() { return *clock_; }
+    // The clock if it is one that counts instructions, else nullptr.
+    VirtualClock* virtual_clock() { return virtual_clock_; }
+    const CpuModel& cpu_model() const { return CpuModel::standard(); }
+
+    CpuFile& cpu(unsigned index = 0) { return cpus_[index]; }
+    unsigned cpu_count() const { return static_cast<unsigned>(cpus_.size()); }
+
+    // The interrupt controller; a machine without one never interrupts.
+    void set_interrupt_source(InterruptSource* source) { interrupts_ = source; }
+    bool interrupt_pending() const { return interrupts_ != nullptr && interrupts_->pending(); }
+    u8 acknowledge_interrupt() { return interrupts_->acknowledge(); }
+
+    // Keeps a device alive for as long as the machine, resets it with it, saves it with it.
+    template <class D>
+    D& own(std::unique_ptr<D> device) {
+        D& reference = *device;
+        devices_.push_back(std::move(device));
+        return reference;
+    }
+    const std::vector<std::unique_ptr<Device>>& devices() const { return devices_; }
+    // CPUs and devices to their power-on state; memory stays.
+    void reset();
+
+    // --- attention: what makes an engine come back to the run loop after the current instruction ------------------
+    void request(Request request);
+    const std::optional<Request>& pending_request() const { return request_; }
+    std::optional<Request> take_request();
+    bool attention() const { return attention_; }
+    void set_attention() { attention_ = true; }
+    void clear_attention() { attention_ = false; }
+
+private:
+    Machine() = default;
+
+    MachineConfig config_;
+    std::unique_ptr<VMem> vmem_;
+    VIo vio_;
+    std::unique_ptr<Clock> clock_;
+    VirtualClock* virtual_clock_ = nullptr;
+    std::vector<CpuFile> cpus_;
+    std::vector<std::unique_ptr<Device>> devices_;
+    InterruptSource* interrupts_ = nullptr;
+    std::optional<Request> request_;
+    bool attention_ = false;
+};
+
+// What the run loop does after an exit has been handled.
+enum class Outcome : u8 {
+    Continue,  // run on
+    Halted,    // wait for an interrupt
+    Stop,      // the run is over, or its owner must decide (limits, requests, failure, triple fault, breakpoints)
+};
+
+// The one place where an exit turns into what the machine does. Port and MMIO accesses reach vIO here, whichever engine
+// ran: an engine that comes back for each of them has the run loop call it; one that can call a function in the middle
+// of an instruction (the interpreter) calls it itself.
+Outcome handle_exit(Machine& machine, Exit& exit);
+
+}  // namespace dualvm

@@ -1,0 +1,111 @@
+// vMEM: the guest-physical address space.
+//
+// RAM and ROM regions over one host mapping; holes belong to vIO's MMIO space. All access from outside an engine goes
+// through bounds-checked accessors; engines alone may ask for host pointers. One account of dirty pages is filled by
+// both engines and by devices. RAM as a PC has it: 0-9FFFFh, A0000h-FFFFFh (VGA hole, ROM area as RAM), 100000h up to
+// 3 GiB, and what is more than 3 GiB from 4 GiB on (below 4 GiB live the PC's MMIO devices).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "dualvm/types.h"
+
+namespace dualvm {
+
+enum class RegionKind : u8 { Ram, Rom };
+
+struct MemoryRegion {
+    u64 base = 0;  // guest-physical, page-aligned
+    u64 size = 0;  // bytes, page-aligned
+    RegionKind kind = RegionKind::Ram;
+    u8* host = nullptr;  // for engines only
+    u64 first_page = 0;  // index of its first page in the dirty account
+    u64 end() const { return base + size; }
+};
+
+class VMem {
+public:
+    static constexpr u64 kMinimumMebibytes = 1;
+    static constexpr u64 kHoleBase = 0xc0000000, kHoleEnd = 0x100000000;  // 3 GiB to 4 GiB: no RAM
+
+    // Maps `mebibytes` of RAM, lazily: pages cost host memory when touched. Refuses 0 and more than the host has.
+    static Expected<std::unique_ptr<VMem>> create(u64 mebibytes);
+    ~VMem();
+    VMem(const VMem&) = delete;
+    VMem& operator=(const VMem&) = delete;
+
+    u64 ram_size() const { return ram_size_; }
+    // Sorted by base, not overlapping.
+    const std::vector<MemoryRegion>& regions() const { return regions_; }
+
+    // Turns [base, base+size) into ROM (guest writes are dropped), with RAM behind it or memory of its own where there
+    // is none, and fills it. Page-aligned. To be called before engines are made.
+    Expected<void> add_rom(u64 base, std::span<const u8> bytes);
+    // Takes RAM away from [base, base+size) so that MMIO devices answer there (the VGA window at A0000h). Page-aligned.
+    Expected<void> punch_hole(u64 base, u64 size);
+
+    // Bounds-checked access for loaders and devices (DMA). False if any byte is outside RAM (ROM can be read, not
+    // written); then nothing was moved.
+    bool read(u64 address, void* into, u64 size) const;
+    bool write(u64 address, const void* from, u64 size);
+    template <class T>
+    bool read_value(u64 address, T& into) const {
+        return read(address, &into, sizeof into);
+    }
+    template <class T>
+    bool write_value(u64 address, const T& value) {
+        return write(address, &value, sizeof value);
+    }
+    bool fill(u64 address, u8 value, u64 size);
+
+    // The region that holds `address`, or nullptr.
+    const MemoryRegion* find(u64 address) const;
+
+    // --- for engines -------------------------------------------------------------------------------------------
+    // Host address of a byte of RAM or ROM, nullptr if there is none. Valid up to the end of its page.
+    u8* host_page(u64 address) const;
+
+    // A20 gate: with it closed, address bit 20 is forced to 0 (PC/AT). a20_mask() is and-ed to every CPU address.
+    bool a20_open() const { return a20_open_; }
+    void set_a20(bool open);
+    u64 a20_mask() const { return a20_open_ ? ~u64{0} : ~(u64{1} << 20); }
+    // Goes up with every change of the address map (A20, ROM, holes): cached translations older than it are stale.
+    u64 map_generation() const { return map_generation_; }
+
+    // --- dirty account: one bit a page, set by devices here and by engines --------------------------------------
+    u64 page_count() const { return page_count_; }
+    void mark_dirty(const MemoryRegion& region, u64 address) {
+        const u64 page = region.first_page + ((address - region.base) / kPageSize);
+        dirty_[page / 64] |= u64{1} << (page % 64);
+    }
+    void mark_dirty(u64 address);  // no-op outside RAM
+    bool is_dirty(u64 address) const;
+    u64 dirty_pages() const;  // how many are marked
+    // Forgets all marks. Engines must collect theirs first (Engine::collect_dirty) and notice dirty_generation().
+    void clear_dirty();
+    u64 dirty_generation() const { return dirty_generation_; }
+
+    // --- an engine that caches what memory holds (code) asks to be told of writes by others ------------------------
+    // `on_write(address, size)` is called after every write() and fill().
+    void set_write_observer(std::function<void(u64 address, u64 size)> on_write) { on_write_ = std::move(on_write); }
+
+private:
+    VMem() = default;
+    void renumber();
+
+    u8* mapping_ = nullptr;
+    u64 mapping_size_ = 0;
+    u64 ram_size_ = 0;
+    std::vector<MemoryRegion> regions_;
+    std::vector<std::unique_ptr<u8[]>> rom_storage_;
+    std::vector<u64> dirty_;
+    u64 page_count_ = 0;
+    u64 dirty_generation_ = 0, map_generation_ = 0;
+    bool a20_open_ = true;
+    std::function<void(u64, u64)> on_write_;
+};
+
+}  // namespace dualvm

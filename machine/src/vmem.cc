@@ -1,0 +1,200 @@
+#include "dualvm/vmem.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/sysinfo.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+namespace dualvm {
+
+Expected<std::unique_ptr<VMem>> VMem::create(u64 mebibytes) {
+    if (mebibytes < kMinimumMebibytes) {
+        return fail(ExitStatus::BadImage, "cannot give the guest 0 MiB of memory: ask for at least 1 (-m 1)");
+    }
+    struct sysinfo host {};
+    sysinfo(&host);
+    const u64 host_mebibytes = (static_cast<u64>(host.totalram) * host.mem_unit) >> 20;
+    if (mebibytes > host_mebibytes) {
+        return fail(ExitStatus::BadImage,
+                    fmt::format("cannot give the guest {} MiB of memory: the host has {} MiB; ask for less with -m",
+                                mebibytes, host_mebibytes));
+    }
+    auto vmem = std::unique_ptr<VMem>(new VMem);
+    vmem->ram_size_ = mebibytes << 20;
+    vmem->mapping_size_ = vmem->ram_size_;
+    void* p =
+        mmap(nullptr, vmem->mapping_size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) {
+        return fail(ExitStatus::BadImage, fmt::format("cannot map {} MiB of guest memory: {}; ask for less with -m",
+                                                      mebibytes, std::strerror(errno)));
+    }
+    // Guest RAM is walked all over: fewer, larger host pages save host TLB misses. A hint; failure does no harm.
+    madvise(p, vmem->mapping_size_, MADV_HUGEPAGE);
+    vmem->mapping_ = static_cast<u8*>(p);
+    const u64 low = std::min(vmem->ram_size_, kHoleBase);
+    vmem->regions_.push_back({.base = 0, .size = low, .kind = RegionKind::Ram, .host = vmem->mapping_});
+    if (vmem->ram_size_ > low) {
+        vmem->regions_.push_back(
+            {.base = kHoleEnd, .size = vmem->ram_size_ - low, .kind = RegionKind::Ram, .host = vmem->mapping_ + low});
+    }
+    vmem->renumber();
+    return vmem;
+}
+
+VMem::~VMem() {
+    if (mapping_ != nullptr) munmap(mapping_, mapping_size_);
+}
+
+void VMem::renumber() {
+    std::sort(regions_.begin(), regions_.end(), [](const auto& a, const auto& b) { return a.base < b.base; });
+    u64 page = 0;
+    for (MemoryRegion& r : regions_) {
+        r.first_page = page;
+        page += r.size / kPageSize;
+    }
+    page_count_ = page;
+    dirty_.assign((page + 63) / 64, 0);
+    ++map_generation_;
+    ++dirty_generation_;
+}
+
+Expected<void> VMem::punch_hole(u64 base, u64 size) {
+    if (((base | size) & kPageMask) != 0 || size == 0 || base + size < base) {
+        return fail(ExitStatus::BadImage, fmt::format("memory hole {:#x}+{:#x} is not page-aligned", base, size));
+    }
+    const u64 end = base + size;
+    std::vector<MemoryRegion> kept;
+    for (const MemoryRegion& r : regions_) {
+        if (r.base < base) {
+            MemoryRegion before = r;
+            before.size = std::min(r.end(), base) - r.base;
+            kept.push_back(before);
+        }
+        if (r.end() > end) {
+            MemoryRegion behind = r;
+            behind.base = std::max(r.base, end);
+            behind.size = r.end() - behind.base;
+            behind.host = r.host + (behind.base - r.base);
+            kept.push_back(behind);
+        }
+    }
+    regions_ = std::move(kept);
+    renumber();
+    return {};
+}
+
+Expected<void> VMem::add_rom(u64 base, std::span<const u8> bytes) {
+    const u64 size = (bytes.size() + kPageMask) & ~kPageMask;
+    if (auto punched = punch_hole(base, size); !punched) return punched;
+    auto storage = std::make_unique<u8[]>(size + kPageSize);
+    u8* aligned = storage.get() + (-reinterpret_cast<std::uintptr_t>(storage.get()) & kPageMask);
+    std::memcpy(aligned, bytes.data(), bytes.size());
+    regions_.push_back({.base = base, .size = size, .kind = RegionKind::Rom, .host = aligned});
+    rom_storage_.push_back(std::move(storage));
+    renumber();
+    return {};
+}
+
+const MemoryRegion* VMem::find(u64 address) const {
+    auto after = std::upper_bound(regions_.begin(), regions_.end(), address,
+                                  [](u64 a, const MemoryRegion& r) { return a < r.base; });
+    if (after == regions_.begin()) return nullptr;
+    --after;
+    return address - after->base < after->size ? &*after : nullptr;
+}
+
+u8* VMem::host_page(u64 address) const {
+    const MemoryRegion* r = find(address);
+    return r != nullptr ? r->host + (address - r->base) : nullptr;
+}
+
+bool VMem::read(u64 address, void* into, u64 size) const {
+    if (address + size < address) return false;
+    for (u64 done = 0, n = 0; done < size; done += n) {
+        const MemoryRegion* r = find(address + done);
+        if (r == nullptr) return false;
+        n = std::min(size - done, r->end() - (address + done));
+    }
+    auto* to = static_cast<u8*>(into);
+    for (u64 done = 0, n = 0; done < size; done += n) {
+        const MemoryRegion* r = find(address + done);
+        n = std::min(size - done, r->end() - (address + done));
+        std::memcpy(to + done, r->host + (address + done - r->base), n);
+    }
+    return true;
+}
+
+namespace {
+bool writable(const VMem& vmem, u64 address, u64 size) {
+    if (address + size < address) return false;
+    for (u64 done = 0, n = 0; done < size; done += n) {
+        const MemoryRegion* r = vmem.find(address + done);
+        if (r == nullptr || r->kind != RegionKind::Ram) return false;
+        n = std::min(size - done, r->end() - (address + done));
+    }
+    return true;
+}
+}  // namespace
+
+bool VMem::write(u64 address, const void* from, u64 size) {
+    if (!writable(*this, address, size)) return false;
+    const auto* source = static_cast<const u8*>(from);
+    for (u64 done = 0, n = 0; done < size; done += n) {
+        const MemoryRegion* r = find(address + done);
+        n = std::min(size - done, r->end() - (address + done));
+        std::memcpy(r->host + (address + done - r->base), source + done, n);
+        for (u64 page = (address + done) & ~kPageMask; page < address + done + n; page += kPageSize) {
+            mark_dirty(*r, std::max(page, address + done));
+        }
+    }
+    if (on_write_ && size != 0) on_write_(address, size);
+    return true;
+}
+
+bool VMem::fill(u64 address, u8 value, u64 size) {
+    if (!writable(*this, address, size)) return false;
+    for (u64 done = 0, n = 0; done < size; done += n) {
+        const MemoryRegion* r = find(address + done);
+        n = std::min(size - done, r->end() - (address + done));
+        std::memset(r->host + (address + done - r->base), value, n);
+        for (u64 page = (address + done) & ~kPageMask; page < address + done + n; page += kPageSize) {
+            mark_dirty(*r, std::max(page, address + done));
+        }
+    }
+    if (on_write_ && size != 0) on_write_(address, size);
+    return true;
+}
+
+void VMem::set_a20(bool open) {
+    if (open == a20_open_) return;
+    a20_open_ = open;
+    ++map_generation_;
+}
+
+void VMem::mark_dirty(u64 address) {
+    if (const MemoryRegion* r = find(address)) mark_dirty(*r, address);
+}
+
+bool VMem::is_dirty(u64 address) const {
+    const MemoryRegion* r = find(address);
+    if (r == nullptr) return false;
+    const u64 page = r->first_page + ((address - r->base) / kPageSize);
+    return ((dirty_[page / 64] >> (page % 64)) & 1) != 0;
+}
+
+u64 VMem::dirty_pages() const {
+    u64 n = 0;
+    for (u64 word : dirty_) n += static_cast<u64>(std::popcount(word));
+    return n;
+}
+
+void VMem::clear_dirty() {
+    std::fill(dirty_.begin(), dirty_.end(), 0);
+    ++dirty_generation_;
+}
+
+}  // namespace dualvm

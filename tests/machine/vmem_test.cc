@@ -1,0 +1,78 @@
+#include "dualvm/vmem.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+
+namespace dualvm {
+namespace {
+
+TEST(VMem, RefusesNoMemoryAndMoreThanTheHostHas) {
+    EXPECT_FALSE(VMem::create(0));
+    auto huge = VMem::create(u64{1} << 40);
+    ASSERT_FALSE(huge);
+    EXPECT_EQ(huge.error().status, ExitStatus::BadImage);
+}
+
+TEST(VMem, AccessOutsideIsRefusedWhole) {
+    auto m = *VMem::create(1);
+    std::array<u8, 16> bytes{};
+    bytes.fill(7);
+    EXPECT_FALSE(m->write(0xffff8, bytes.data(), 16));
+    u8 last = 1;
+    EXPECT_TRUE(m->read(0xfffff, &last, 1));
+    EXPECT_EQ(last, 0);
+    EXPECT_FALSE(m->read(~u64{0}, bytes.data(), 16));
+    EXPECT_FALSE(m->fill(0x100000, 1, 1));
+}
+
+TEST(VMem, DirtyPagesAreThoseWritten) {
+    auto m = *VMem::create(1);
+    const u64 generation = m->dirty_generation();
+    u64 value = 1;
+    ASSERT_TRUE(m->write_value(0x1ffc, value));  // crosses into page 2
+    EXPECT_TRUE(m->is_dirty(0x1000));
+    EXPECT_TRUE(m->is_dirty(0x2000));
+    EXPECT_FALSE(m->is_dirty(0x3000));
+    EXPECT_EQ(m->dirty_pages(), 2u);
+    m->clear_dirty();
+    EXPECT_EQ(m->dirty_pages(), 0u);
+    EXPECT_GT(m->dirty_generation(), generation);
+}
+
+TEST(VMem, RomIsReadAndNotWritten) {
+    auto m = *VMem::create(1);
+    const std::array<u8, 3> image = {1, 2, 3};
+    ASSERT_TRUE(m->add_rom(0xf0000, image));
+    u8 b = 0;
+    EXPECT_TRUE(m->read(0xf0001, &b, 1));
+    EXPECT_EQ(b, 2);
+    EXPECT_FALSE(m->write(0xf0001, &b, 1));
+    ASSERT_TRUE(m->add_rom(0xfffff000, image));  // where there was no RAM
+    EXPECT_TRUE(m->read(0xfffff002, &b, 1));
+    EXPECT_EQ(b, 3);
+}
+
+TEST(VMem, AHoleAnswersNothingAndKeepsWhatIsAroundIt) {
+    auto m = *VMem::create(1);
+    u8 mark = 0x55;
+    ASSERT_TRUE(m->write(0x9ffff, &mark, 1));
+    ASSERT_TRUE(m->write(0xc0000, &mark, 1));
+    ASSERT_TRUE(m->punch_hole(0xa0000, 0x20000));
+    EXPECT_FALSE(m->read(0xa0000, &mark, 1));
+    mark = 0;
+    EXPECT_TRUE(m->read(0xc0000, &mark, 1));
+    EXPECT_EQ(mark, 0x55);
+    EXPECT_EQ(m->find(0xbffff), nullptr);
+    EXPECT_FALSE(m->punch_hole(0xa0001, 0x1000));
+}
+
+TEST(VMem, MoreThanThreeGibibytesLiesAboveFour) {
+    auto m = *VMem::create(3 * 1024 + 1);
+    EXPECT_EQ(m->find(0xc0000000), nullptr);
+    ASSERT_NE(m->find(0x100000000), nullptr);
+    EXPECT_EQ(m->find(0x100100000), nullptr);
+}
+
+}  // namespace
+}  // namespace dualvm
