@@ -39,7 +39,7 @@ struct Exit {
     u64 rip = 0;
     std::array<u8, 15> bytes{};
     u8 byte_count = 0;
-    std::string text;
+    std::string text{};
 };
 
 }  // namespace dualvm
