@@ -60,9 +60,9 @@ struct Insn {
     u8 address_size = 0;   // effective address size: 2, 4 or 8 (bytes)
     u8 operand_count = 0;  // explicit operands
     bool rep = false, repne = false, lock = false;
-    bool long_mode = false;  // decoded in 64-bit mode
-    u8 opcode = 0;           // last opcode byte
-    std::array<u8, 15> bytes{};
+    bool far_branch = false;  // JMP, CALL, RET that load CS
+    bool long_mode = false;   // decoded in 64-bit mode
+    u8 opcode = 0;            // last opcode byte
     std::array<Operand, 4> operand{};
 
     // The memory operand, if there is one: segment:[base + index*scale + displacement]. A RIP-relative operand has
