@@ -3,11 +3,18 @@
 #include <Zydis/Zydis.h>
 
 #include <cstring>
+#include <deque>
+
+#include "unit_decode.h"
 
 namespace dualvm::interp {
 
 struct Decoder::Impl {
     ZydisDecoder code16{}, code32{}, code64{};
+    HostUnitRoutines routines;
+    std::map<const void*, std::deque<UnitInsn>> units;  // kept for good, by routine
+
+    const UnitInsn* keep(const UnitInsn& unit);
 };
 
 namespace {
@@ -137,6 +144,14 @@ Decoder::Decoder() : impl_(std::make_unique<Impl>()) {
 
 Decoder::~Decoder() = default;
 
+const UnitInsn* Decoder::Impl::keep(const UnitInsn& unit) {
+    std::deque<UnitInsn>& alike = units[unit.routine];
+    for (const UnitInsn& known : alike) {
+        if (known == unit) return &known;
+    }
+    return &alike.emplace_back(unit);
+}
+
 DecodeResult Decoder::decode(std::span<const u8> bytes, unsigned code_size, u64 rip, Insn& insn) const {
     const ZydisDecoder& decoder = code_size == 64 ? impl_->code64 : code_size == 32 ? impl_->code32 : impl_->code16;
     ZydisDecodedInstruction zydis;
@@ -160,6 +175,16 @@ DecodeResult Decoder::decode(std::span<const u8> bytes, unsigned code_size, u64 
     convert_operands(zydis, operands.data(), rip, insn);
     if (has_source_segment(zydis)) insn.segment = source_segment(zydis);
     insn.run = find_reference(insn.mnemonic);
+    // MOVSD and CMPSD name a string instruction and an SSE2 one each.
+    const bool shared_name = zydis.mnemonic == ZYDIS_MNEMONIC_MOVSD || zydis.mnemonic == ZYDIS_MNEMONIC_CMPSD;
+    if (is_unit_instruction(zydis) && (insn.run == nullptr || shared_name)) {
+        UnitInsn unit;
+        prepare_unit_instruction(zydis, operands.data(), bytes, impl_->routines, unit);
+        insn.unit = impl_->keep(unit);
+        insn.x87_opcode = static_cast<u16>((zydis.opcode & 7) << 8 |
+                                           (zydis.raw.modrm.mod << 6 | zydis.raw.modrm.reg << 3 | zydis.raw.modrm.rm));
+        insn.run = run_on_host_unit;
+    }
     return DecodeResult::Ok;
 }
 

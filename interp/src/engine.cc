@@ -8,6 +8,7 @@
 #include "block_cache.h"
 #include "dualvm/interp/interpreter.h"
 #include "fast/handler.h"
+#include "host_unit.h"
 #include "memory.h"
 #include "reference_call.h"
 #include "system.h"
@@ -81,12 +82,14 @@ public:
         ++state_->statistics.pulls;
         copy_groups(machine_.cpu(), state_->cpu, groups);
         if (any(groups & Groups::Msrs)) machine_.cpu().msrs.tsc = read_tsc(*state_);
+        if (any(groups & Groups::Fpu)) store_fx_image(state_->fx, machine_.cpu().fpu);
     }
 
     void push(Groups groups) override {
         ++state_->statistics.pushes;
         copy_groups(state_->cpu, machine_.cpu(), groups);
         if (any(groups & Groups::Msrs)) state_->tsc_offset = machine_.cpu().msrs.tsc - machine_.clock().now();
+        if (any(groups & Groups::Fpu)) load_fx_image(state_->fx, state_->cpu.fpu);
         if (any(groups & (Groups::Control | Groups::Segments))) flush_tlb(*state_);
         blocks_->refresh_mode(*state_);
     }

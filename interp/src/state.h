@@ -7,6 +7,7 @@
 #include <string>
 
 #include "dualvm/machine.h"
+#include "fx_image.h"
 #include "insn.h"
 
 namespace dualvm::interp {
@@ -70,6 +71,8 @@ struct State {
     CpuFile cpu;
     u64 zero = 0;  // what "no base" and "no index" point at
     static constexpr u16 kZeroOffset = sizeof(CpuFile);
+
+    FxImage fx;  // x87, MMX and SSE state: in the place of cpu.fpu while the interpreter runs
 
     Tlb* tlb = nullptr;      // the one of the current privilege: &tlbs[user]
     u32 map_generation = 1;  // goes up with every change of linear -> physical: links across pages check it
