@@ -44,6 +44,57 @@ TEST(EntryState, MultibootCanBeEnteredAndItsSelectorsReloaded) {
     EXPECT_EQ(machine->cpu().segments.seg[DS].selector, 0x10);
 }
 
+TEST(EntryState, PvhCanBeEnteredAndItsSelectorsReloaded) {
+    auto machine = make_machine();
+    ASSERT_TRUE(boot_image(*machine, image_of(make_pvh_elf())));
+    expect_enterable(*machine);
+}
+
+TEST(EntryState, LinuxHasItsSelectorsInBothModes) {
+    for (Protocol protocol : {Protocol::Linux32, Protocol::Linux64}) {
+        auto machine = make_machine();
+        const Bytes kernel = make_bzimage();
+        BootImage image = image_of(kernel);
+        image.protocol = protocol;
+        ASSERT_TRUE(boot_image(*machine, image));
+        expect_enterable(*machine);
+        EXPECT_EQ(machine->cpu().segments.seg[CS].selector, 0x10);
+        EXPECT_EQ(machine->cpu().segments.seg[DS].selector, 0x18);
+    }
+}
+
+TEST(EntryState, LongModeIsConsistent) {  // SDM vol. 3A, 10.8.5
+    auto machine = make_machine();
+    ASSERT_TRUE(boot_image(*machine, image_of(make_bzimage())));
+    const CpuFile& cpu = machine->cpu();
+    EXPECT_EQ(cpu.mode(), CpuMode::Long64);
+    EXPECT_EQ(cpu.control.efer, efer::LME | efer::LMA);
+    EXPECT_EQ(cpu.control.cr0 & (cr0::PE | cr0::PG), cr0::PE | cr0::PG);
+    EXPECT_EQ(cpu.control.cr4, cr4::PAE);
+    EXPECT_FALSE(cpu.segments.seg[CS].has(Segment::DB)) << "L and D together are reserved";
+}
+
+TEST(EntryState, PageTablesMapFourGibibytesToThemselves) {
+    auto machine = make_machine();
+    ASSERT_TRUE(boot_image(*machine, image_of(make_bzimage())));
+    constexpr u64 kFrame = 0xffffffffff000;
+    for (u64 address : {u64{0}, u64{0x100200}, u64{0x3fffffff}, u64{0x40000000}, u64{0xffffffff}}) {
+        const auto pml4e = value_at<u64>(*machine, machine->cpu().control.cr3);
+        ASSERT_EQ(pml4e & 1, 1u);
+        const auto pdpte = value_at<u64>(*machine, (pml4e & kFrame) + (address >> 30) * 8);
+        ASSERT_EQ(pdpte & 0x81, 1u);
+        const auto pde = value_at<u64>(*machine, (pdpte & kFrame) + (address >> 21 & 511) * 8);
+        EXPECT_EQ(pde, (address & ~u64{0x1fffff}) | 0x83) << std::hex << address;
+    }
+}
+
+TEST(EntryState, ABootSectorCanBeEntered) {
+    auto machine = make_machine();
+    ASSERT_TRUE(boot_image(*machine, image_of(make_boot_sector())));
+    expect_enterable(*machine);
+    EXPECT_EQ(machine->cpu().mode(), CpuMode::Real);
+}
+
 TEST(EntryState, NothingOfAnEarlierRunIsLeft) {
     auto fresh = make_machine(), used = make_machine();
     used->cpu().general.gpr[R15] = 1;

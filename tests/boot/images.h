@@ -95,6 +95,65 @@ inline Bytes make_multiboot_elf(u32 flags = 3) {
     return image;
 }
 
+// An ELF64 file with one segment at 1 MiB and, from 0x2000 of the file on, a note that names `entry` for PVH.
+inline Bytes make_pvh_elf(u32 entry = 0x100030) {
+    Bytes image = make_elf64(
+        0xffffffff81000000, {{.offset = 0x1000,
+                              .virtual_address = 0xffffffff81000000,
+                              .physical_address = 0x100000,
+                              .file_size = 0x1000,
+                              .memory_size = 0x3000},
+                             {.type = 4, .offset = 0x2000, .physical_address = 0, .file_size = 44, .memory_size = 44}});
+    // Another owner's note first: 12 bytes of header, name "GNU", four bytes of contents.
+    put(image, 0x2000, u32{4});
+    put(image, 0x2004, u32{4});
+    put(image, 0x2008, u32{18});
+    put(image, 0x200c, 0x00554e47u);
+    put(image, 0x2014, u32{4});
+    put(image, 0x2018, u32{8});
+    put(image, 0x201c, u32{18});
+    put(image, 0x2020, 0x006e6558u);  // "Xen"
+    put(image, 0x2024, u64{entry});
+    return image;
+}
+
+struct BzImageSpec {
+    u16 version = 0x20f;
+    u8 setup_sectors = 1, load_flags = 1, relocatable = 1;
+    u16 xload_flags = 1;
+    u32 payload_paragraphs = 0x100;  // 4 KiB
+    u32 alignment = 0x100000, command_line_size = 255, init_size = 0x8000, initrd_address_max = 0x7fffffff;
+    u64 preferred_address = 0x200000;
+};
+
+// The payload's bytes are 0xcc.
+inline Bytes make_bzimage(const BzImageSpec& spec = {}) {
+    const u64 payload_at = (u64{spec.setup_sectors == 0 ? u8{4} : spec.setup_sectors} + 1) * 512;
+    Bytes image(payload_at);
+    image.resize(payload_at + 0x1000, 0xcc);
+    put(image, 0x1f1, spec.setup_sectors);
+    put(image, 0x1f4, spec.payload_paragraphs);
+    put(image, 0x1fe, u16{0xaa55});
+    put(image, 0x200, u16{0x6aeb});
+    put(image, 0x202, 0x53726448u);
+    put(image, 0x206, spec.version);
+    put(image, 0x211, spec.load_flags);
+    put(image, 0x22c, spec.initrd_address_max);
+    put(image, 0x230, spec.alignment);
+    put(image, 0x234, spec.relocatable);
+    put(image, 0x236, spec.xload_flags);
+    put(image, 0x238, spec.command_line_size);
+    put(image, 0x258, spec.preferred_address);
+    put(image, 0x260, spec.init_size);
+    return image;
+}
+
+inline Bytes make_boot_sector(u64 sectors = 1) {
+    Bytes image(sectors * 512, 0x90);
+    put(image, 510, u16{0xaa55});
+    return image;
+}
+
 // A machine with `mebibytes` of memory to load into.
 inline std::unique_ptr<Machine> make_machine(u64 mebibytes = 16) {
     return *Machine::create({.memory_mebibytes = mebibytes});
