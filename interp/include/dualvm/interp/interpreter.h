@@ -1,0 +1,24 @@
+// The interpreting engine.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dualvm/machine.h"
+
+namespace dualvm {
+
+struct InterpreterOptions {
+    // Host memory for decoded blocks; when it is full, all of it is forgotten and filled again.
+    u64 block_cache_bytes = u64{32} << 20;
+    // Optimisations to leave out, by name: see interpreter_optimisations().
+    std::vector<std::string> without;
+};
+
+// The names that InterpreterOptions::without takes, in the order in which the book explains them.
+const std::vector<std::string>& interpreter_optimisations();
+
+std::unique_ptr<Engine> make_interpreter(Machine& machine, const InterpreterOptions& options = {});
+
+}  // namespace dualvm
