@@ -11,6 +11,7 @@ namespace dualvm::interp {
 
 struct State;
 struct Insn;
+struct UnitInsn;
 
 // What an instruction's implementation says when it is done.
 enum class Flow : u8 {
@@ -60,9 +61,11 @@ struct Insn {
     u8 address_size = 0;   // effective address size: 2, 4 or 8 (bytes)
     u8 operand_count = 0;  // explicit operands
     bool rep = false, repne = false, lock = false;
-    bool long_mode = false;  // decoded in 64-bit mode
-    u8 opcode = 0;           // last opcode byte
-    std::array<u8, 15> bytes{};
+    bool far_branch = false;         // JMP, CALL, RET that load CS
+    bool long_mode = false;          // decoded in 64-bit mode
+    u8 opcode = 0;                   // last opcode byte
+    u16 x87_opcode = 0;              // the 11 bits that FOP keeps
+    const UnitInsn* unit = nullptr;  // x87, MMX and SSE: what host_unit.h needs
     std::array<Operand, 4> operand{};
 
     // The memory operand, if there is one: segment:[base + index*scale + displacement]. A RIP-relative operand has

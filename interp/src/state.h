@@ -7,6 +7,7 @@
 #include <string>
 
 #include "dualvm/machine.h"
+#include "fx_image.h"
 #include "insn.h"
 
 namespace dualvm::interp {
@@ -56,13 +57,25 @@ struct Block;
 struct Op;
 class BlockCache;
 
+// Why a chain of handlers was left. State::op says where.
+enum class Leave : u8 {
+    Lookup,  // CpuFile's RIP says where to go on
+    Link,    // the same, and State::op's link can be set so that the way is shorter next time
+    Budget,  // the slice does not hold the next block: RIP is at its start
+    Fault,   // State::fault, raised by the instruction at State::op
+    Halt,
+};
+
 struct State {
     // First, so that handlers reach general registers by a one-byte displacement.
     CpuFile cpu;
     u64 zero = 0;  // what "no base" and "no index" point at
+    static constexpr u16 kZeroOffset = sizeof(CpuFile);
+
+    FxImage fx;  // x87, MMX and SSE state: in the place of cpu.fpu while the interpreter runs
 
     Tlb* tlb = nullptr;      // the one of the current privilege: &tlbs[user]
-    u64 map_generation = 1;  // goes up with every change of linear -> physical: links across pages check it
+    u32 map_generation = 1;  // goes up with every change of linear -> physical: links across pages check it
     u64 insn_rip = 0;        // of the instruction that runs, for reference implementations
     Fault fault{};           // valid after Flow::Fault
 
@@ -70,7 +83,9 @@ struct State {
     u32 flags = 0;           // arithmetic flags, in the host's form (flags.h)
     i64 ticks = 0;           // instructions left of the slice
     const Op* op = nullptr;  // where it was left
-    u8 leave_reason = 0;     // Leave
+    Leave leave_reason{};
+    bool link_taken = false;      // Leave::Link: it is the `taken` link, else `fall`
+    const Op* next_op = nullptr;  // without threaded dispatch: the operation to do next
 
     bool user = false;          // CPL 3
     bool code_written = false;  // a store hit cached code: the running block may be stale
@@ -79,7 +94,10 @@ struct State {
     Machine* machine = nullptr;
     BlockCache* blocks = nullptr;
     EngineStatistics statistics;
+    u64 tsc_offset = 0;                 // time stamp counter minus the machine's clock
+    u64 instructions_of_others = 0;     // on the machine's clock before this engine began
     u64 instructions_before_slice = 0;  // executed before this slice began
+    bool in_chain = false;              // `ticks` is what handlers keep: the rest of the block is already taken off
     i64 slice = 0;                      // instructions given to this slice
     std::array<Tlb, 2> tlbs;            // [0] supervisor, [1] user
 

@@ -35,7 +35,8 @@ Flow write_cr3(State& s, u64 value);
 Flow write_cr4(State& s, u64 value);
 
 // Time stamp counter as RDTSC gives it now.
-u64 read_tsc(const State& s);
+u64 read_tsc(State& s);
+void write_tsc(State& s, u64 value);
 // Brings the machine's virtual clock up to the instruction that runs: before any device or the TSC is asked.
 void synchronize_clock(State& s);
 

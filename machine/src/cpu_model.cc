@@ -10,7 +10,8 @@ namespace {
 constexpr u32 bit(unsigned n) { return u32{1} << n; }
 
 // Leaf 1 (SDM vol. 2A, tables 3-10 and 3-11).
-constexpr u32 kLeaf1Edx = bit(2) |   // DE
+constexpr u32 kLeaf1Edx = bit(0) |   // FPU
+                          bit(2) |   // DE
                           bit(3) |   // PSE
                           bit(4) |   // TSC
                           bit(5) |   // MSR
@@ -24,8 +25,16 @@ constexpr u32 kLeaf1Edx = bit(2) |   // DE
                           bit(15) |  // CMOV
                           bit(16) |  // PAT
                           bit(17) |  // PSE-36
-                          bit(19);   // CLFSH
-constexpr u32 kLeaf1Ecx = bit(13) |  // CMPXCHG16B
+                          bit(19) |  // CLFSH
+                          bit(23) |  // MMX
+                          bit(24) |  // FXSR
+                          bit(25) |  // SSE
+                          bit(26);   // SSE2
+constexpr u32 kLeaf1Ecx = bit(0) |   // SSE3
+                          bit(9) |   // SSSE3
+                          bit(13) |  // CMPXCHG16B
+                          bit(19) |  // SSE4.1
+                          bit(20) |  // SSE4.2
                           bit(22) |  // MOVBE
                           bit(23);   // POPCNT
 // Leaf 80000001h.

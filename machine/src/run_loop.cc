@@ -183,6 +183,7 @@ private:
     }
 
     RunResult stopped(Exit exit) {
+        std::string text;  // made before the exit is moved: arguments are evaluated in any order
         switch (exit.kind) {
             case ExitKind::Shutdown:
                 engine_.pull(Groups::All);
@@ -192,15 +193,14 @@ private:
                                          machine_.cpu().general.rip),
                              std::move(exit));
             case ExitKind::Breakpoint:
-                return ended(ExitStatus::Limit, "breakpoint", fmt::format("breakpoint at {:#x}", exit.rip),
-                             std::move(exit));
+                text = fmt::format("breakpoint at {:#x}", exit.rip);
+                return ended(ExitStatus::Limit, "breakpoint", std::move(text), std::move(exit));
             default: {
                 std::string bytes;
                 for (unsigned i = 0; i < exit.byte_count; ++i) bytes += fmt::format(" {:02x}", exit.bytes[i]);
-                return ended(ExitStatus::EngineFailure, "engine-failure",
-                             fmt::format("the engine '{}' could not execute the instruction at {:#x}: {}; bytes{}",
-                                         engine_.name(), exit.rip, exit.text, bytes),
-                             std::move(exit));
+                text = fmt::format("the engine '{}' could not execute the instruction at {:#x}: {}; bytes{}",
+                                   engine_.name(), exit.rip, exit.text, bytes);
+                return ended(ExitStatus::EngineFailure, "engine-failure", std::move(text), std::move(exit));
             }
         }
     }

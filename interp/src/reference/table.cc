@@ -20,6 +20,7 @@ Reference find_reference(u16 mnemonic) {
         add_control_instructions(t);
         add_msr_and_cpuid(t);
         add_io_instructions(t);
+        add_fpu_instructions(t);
         return t;
     }();
     return table.find(mnemonic);

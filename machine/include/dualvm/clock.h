@@ -72,6 +72,7 @@ public:
 
     // The engine's account: `instructions` executed in all. It must be brought up to date before any device is asked.
     void set_instructions(u64 instructions) { instructions_ = instructions; }
+    u64 instructions() const { return instructions_; }
     // Time passes with no instruction executed (HLT): to `when`, if that is in the future.
     void skip_to(Nanoseconds when);
     Nanoseconds skipped() const { return skipped_; }

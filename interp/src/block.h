@@ -1,0 +1,89 @@
+// Blocks and their operations: what the threaded interpreter executes.
+//
+// A block is a run of guest instructions that ends with the first one that may go elsewhere, or at the end of its page.
+// Each instruction is one Op: the handler that executes it and what that handler needs, ready to use.
+#pragma once
+
+#include <vector>
+
+#include "state.h"
+
+namespace dualvm::interp {
+
+struct Block;
+
+// The hot state travels in the argument registers of every handler: the State, the operation, the instructions left of
+// the slice, and the arithmetic flags in the host's form (flags.h).
+using Handler = void (*)(State* s, const Op* op, i64 ticks, u32 flags);
+
+// The parts of a memory operand's address that are not registers or displacement.
+struct Scaling {
+    u8 scale;    // shift of the index
+    u8 segment;  // SegmentName, where a handler adds a base
+};
+
+struct Op {
+    Handler run;
+    u16 dst, src, base, index;  // byte offsets into State: registers, or State::zero
+    union {
+        Scaling at;
+        u32 link_generation;  // branches to another page: State::map_generation at which the link was made
+    };
+    u8 length;       // bytes of the instruction
+    u8 position;     // index of this Op in its block
+    u16 rip_offset;  // address of the instruction minus the block's
+    union {
+        u64 displacement;
+        Block* taken;  // branches: the block they jump to, once it has been there
+    };
+    union {
+        u64 imm;
+        Block* fall;  // branches: the block behind, once it has been there
+    };
+};
+static_assert(sizeof(Op) == 40);
+
+// What a block's code depends on beside its bytes: blocks of one mode never run in another.
+struct ModeKey {
+    // bits 0-1: code size (0: 16, 1: 32, 2: 64 bits)
+    static constexpr u32 kCode16 = 0, kCode32 = 1, kCode64 = 2, kCodeMask = 3;
+    static constexpr u32 kUser = 4;  // CPL 3: picks the TLB
+    static constexpr u32 kFlat =
+        8;  // CS, DS, ES, SS are base 0, limit 4 GiB, of the ordinary kinds (always so in 64-bit mode)
+    static constexpr u32 kStack32 = 16;
+    static constexpr u32 kPlain = 32;  // fast handlers may be used: no alignment checks, no special debugging
+};
+
+struct Block {
+    u64 rip = 0;          // as the guest sees it (EIP in a segment with a base)
+    u64 physical = 0;     // of its first byte
+    u64 second_page = 0;  // physical page of the rest of an instruction that crosses a page; 0 if none does
+    u32 mode = 0;         // ModeKey
+    u16 bytes = 0;        // length in guest memory
+    u8 count = 0;         // instructions
+    bool valid = true;    // false: the guest has overwritten its code
+    Block* next_in_page = nullptr;
+    Block* next_in_bucket = nullptr;
+    const Insn* insns = nullptr;  // `count` of them
+    // Behind the block in memory: `count` Ops and one that goes on to the next block.
+    Op* ops() { return reinterpret_cast<Op*>(this + 1); }
+    const Op* ops() const { return reinterpret_cast<const Op*>(this + 1); }
+};
+
+inline Block* block_of(const Op* op) {
+    return const_cast<Block*>(reinterpret_cast<const Block*>(op - op->position)) - 1;
+}
+inline const Insn& insn_of(const Op* op) { return block_of(op)->insns[op->position]; }
+inline u64 rip_of(const Op* op) { return block_of(op)->rip + op->rip_offset; }
+inline u64 next_rip_of(const Op* op) {
+    const u64 next = rip_of(op) + op->length;
+    return (block_of(op)->mode & ModeKey::kCodeMask) == ModeKey::kCode64 ? next : next & 0xffffffff;
+}
+// Where a relative branch goes.
+inline u64 branch_target(const Insn& insn, u64 next_rip) {
+    const u64 target = next_rip + insn.operand[0].imm;
+    return insn.long_mode ? target : target & 0xffffffff;
+}
+inline u64 target_of(const Op* op) { return branch_target(insn_of(op), next_rip_of(op)); }
+
+}  // namespace dualvm::interp

@@ -1,0 +1,338 @@
+#include "block_cache.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "decoder.h"
+#include "fast/branch.h"
+#include "memory.h"
+
+namespace dualvm::interp {
+
+namespace {
+
+constexpr unsigned kMaxInstructions = 64;
+// Where a fetch finds neither RAM nor ROM the bus floats: all ones.
+constexpr auto kFloatingBus = [] {
+    std::array<u8, kPageSize> ones{};
+    ones.fill(0xff);
+    return ones;
+}();
+
+// Takes the place of a forgotten block's first operation: links to the block come back to the engine.
+void forgotten(DUALVM_ARGUMENTS) {
+    const Block* block = block_of(op);
+    s->cpu.general.rip = block->rip;
+    fast::leave(s, op, ticks + block->count, flags, Leave::Lookup);
+}
+
+// Bits of the 64-byte lines of a page that [first, first + size) touches; both within the page.
+u64 line_mask(u64 first, u64 size) {
+    const u64 from = first / 64, to = (first + size - 1) / 64;
+    return (~u64{0} >> (63 - (to - from))) << from;
+}
+
+}  // namespace
+
+BlockCache::BlockCache(State& state, u64 bytes, const TranslateOptions& options)
+    : decoder_(std::make_unique<Decoder>()), arena_bytes_(bytes), buckets_(kBuckets), options_(options) {
+    arena_ = std::unique_ptr<u8, FreeDeleter>(static_cast<u8*>(std::malloc(bytes)));
+    u64 pages = 0;
+    for (const MemoryRegion& r : state.machine->vmem().regions()) pages = std::max(pages, r.end() / kPageSize);
+    // calloc: of these tables only the parts that are used cost memory.
+    pages_ = pages;
+    page_info_ = std::unique_ptr<PageInfo, FreeDeleter>(static_cast<PageInfo*>(std::calloc(pages, sizeof(PageInfo))));
+}
+
+BlockCache::~BlockCache() = default;
+
+void BlockCache::refresh_mode(State& s) {
+    privilege_changed(s);
+    u32 mode = s.user ? ModeKey::kUser : 0;
+    const auto& seg = s.cpu.segments.seg;
+    if (s.code64()) {
+        mode |= ModeKey::kCode64 | ModeKey::kFlat;
+    } else {
+        mode |= seg[CS].has(Segment::DB) ? ModeKey::kCode32 : ModeKey::kCode16;
+        auto flat_data = [&](SegmentName name) {
+            const Segment& segment = seg[name];
+            return segment.base == 0 && segment.limit == 0xffffffff && segment.has(Segment::P) &&
+                   (segment.type() & 0xe) == 2 && !segment.has(Segment::Unusable);
+        };
+        const bool flat_code = seg[CS].base == 0 && seg[CS].limit == 0xffffffff && (seg[CS].type() & 2) != 0;
+        if (s.protected_mode() && !s.virtual8086() && flat_code && flat_data(DS) && flat_data(ES) && flat_data(SS)) {
+            mode |= ModeKey::kFlat;
+            if (seg[SS].has(Segment::DB)) mode |= ModeKey::kStack32;
+        }
+    }
+    const bool alignment_checks =
+        s.user && (s.cpu.control.cr0 & cr0::AM) != 0 && (s.cpu.general.rflags & rflags::AC) != 0;
+    if (!alignment_checks) mode |= ModeKey::kPlain;
+    mode_ = mode;
+    // The same RIP means another place when CS has another base.
+    if (s.cpu.code_base() != cs_base_) {
+        cs_base_ = s.cpu.code_base();
+        ++s.map_generation;
+    }
+}
+
+bool BlockCache::translate_fetch(State& s, u64 linear, u64& physical) {
+    FetchEntry& e = fetch_tlb_[(linear / kPageSize) % kFetchTlb];
+    const u64 page = linear & ~kPageMask;
+    if (e.page != page || e.key != key(s)) {
+        u64 found = 0;
+        if (!translate(s, page | (linear & kPageMask), Access::Execute, s.user, found)) return false;
+        e = {.page = page, .key = key(s), .physical = found & ~kPageMask};
+    }
+    physical = e.physical | (linear & kPageMask);
+    return true;
+}
+
+Block* BlockCache::find(State& s) {
+    const u64 rip = s.cpu.general.rip;
+    if (Block* recent = find_recent(s, rip)) return recent;
+
+    const u64 linear = cs_base_ + rip;
+    const bool code64 = (mode_ & ModeKey::kCodeMask) == ModeKey::kCode64;
+    const bool in_segment =
+        code64 ? sign_extend(linear & 0xffffffffffff, 6) == linear : rip <= s.cpu.segments.seg[CS].limit;
+    if (!in_segment) {
+        s.raise(GP, 0);
+        return nullptr;
+    }
+    u64 physical = 0;
+    if (!translate_fetch(s, code64 ? linear : linear & 0xffffffff, physical)) return nullptr;
+
+    Block*& bucket = buckets_[bucket_index(physical, rip, mode_)];
+    for (Block** link = &bucket; *link != nullptr;) {
+        Block* block = *link;
+        if (block->valid && block->physical == physical && block->rip == rip && block->mode == mode_ &&
+            still_fits(s, *block, linear)) {
+            remember(s, block);
+            return block;
+        }
+        if (block->valid) {
+            link = &block->next_in_bucket;
+        } else {
+            *link = block->next_in_bucket;
+        }
+    }
+    Block* block = build(s, physical);
+    if (block == nullptr) return nullptr;
+    Block*& head = buckets_[bucket_index(physical, rip, mode_)];  // building may have emptied the cache
+    block->next_in_bucket = head;
+    head = block;
+    remember(s, block);
+    return block;
+}
+
+void BlockCache::remember(const State& s, Block* block) {
+    if (block->second_page == 0) recent_[recent_index(block->rip)] = {block->rip, key(s), block};
+}
+
+// What the key does not say: where an instruction's second page is now, and the limit of a segment that is not flat.
+bool BlockCache::still_fits(State& s, Block& block, u64 linear) {
+    bool fits = true;
+    if (block.second_page != 0) {
+        u64 second = 0;
+        const Fault kept = s.fault;
+        const u64 cr2 = s.cpu.control.cr2;
+        fits = translate_fetch(s, (linear | kPageMask) + 1, second) && (second & ~kPageMask) == block.second_page;
+        s.fault = kept;
+        s.cpu.control.cr2 = cr2;
+    }
+    if ((mode_ & ModeKey::kFlat) == 0) fits = fits && block.rip + block.bytes - 1 <= s.cpu.segments.seg[CS].limit;
+    if (!fits) forget(block);
+    return fits;
+}
+
+void* BlockCache::allocate(std::size_t bytes) {
+    bytes = (bytes + 15) & ~std::size_t{15};
+    void* p = arena_.get() + arena_used_;
+    arena_used_ += bytes;
+    return p;
+}
+
+namespace {
+
+unsigned code_bits(u32 mode) {
+    switch (mode & ModeKey::kCodeMask) {
+        case ModeKey::kCode64: return 64;
+        case ModeKey::kCode32: return 32;
+        default: return 16;
+    }
+}
+
+}  // namespace
+
+// Decodes from `physical` on. Returns nullptr with the fault if the first instruction cannot be fetched or decoded; a
+// later one that cannot just ends the block.
+Block* BlockCache::build(State& s, u64 physical) {
+    constexpr std::size_t kLargest =
+        sizeof(Block) + (kMaxInstructions + 1) * sizeof(Op) + kMaxInstructions * sizeof(Insn) + 64;
+    if (arena_bytes_ - arena_used_ < kLargest) forget_all(s);
+
+    const u64 rip = s.cpu.general.rip, linear = cs_base_ + rip;
+    const unsigned bits = code_bits(mode_);
+    const u64 rip_mask = bits == 64 ? ~u64{0} : 0xffffffff;
+    const u8* page = s.machine->vmem().host_page(physical & ~kPageMask);
+    const bool floating = page == nullptr;
+    if (floating) page = kFloatingBus.data();
+
+    std::array<Insn, kMaxInstructions> insns;
+    unsigned count = 0;
+    u64 offset = physical & kPageMask, bytes = 0, second_page = 0;
+    while (count < kMaxInstructions && offset < kPageSize) {
+        Insn& insn = insns[count];
+        const u64 here = (rip + bytes) & rip_mask;
+        const auto available = static_cast<std::size_t>(std::min<u64>(15, kPageSize - offset));
+        std::array<u8, 15> buffer{};
+        std::copy_n(page + offset, available, buffer.begin());
+        DecodeResult result = decoder_->decode({buffer.data(), available}, bits, here, insn);
+        if (result == DecodeResult::NeedMore) {
+            if (count != 0) break;  // it gets a block of its own
+            u64 second = 0;
+            const u64 next_linear = ((linear | kPageMask) + 1) & rip_mask;
+            if (!translate_fetch(s, next_linear, second)) return nullptr;
+            second_page = second & ~kPageMask;
+            const u8* next_page = s.machine->vmem().host_page(second_page);
+            if (next_page == nullptr) next_page = kFloatingBus.data();
+            std::copy_n(next_page, 15 - available, buffer.begin() + static_cast<std::ptrdiff_t>(available));
+            result = decoder_->decode(buffer, bits, here, insn);
+        }
+        if (result == DecodeResult::Ok && bits != 64 && here + insn.length - 1 > s.cpu.segments.seg[CS].limit) {
+            result = DecodeResult::TooLong;  // the same #GP(0): it runs out of its segment
+        }
+        if (result != DecodeResult::Ok) {
+            if (count != 0) break;
+            if (result == DecodeResult::TooLong) {
+                s.raise(GP, 0);
+            } else {
+                s.raise(UD);
+            }
+            return nullptr;
+        }
+        ++count;
+        bytes += insn.length;
+        offset += insn.length;
+        if (second_page != 0 || ends_block(insn)) break;
+    }
+
+    auto* block = static_cast<Block*>(allocate(sizeof(Block) + (count + 1) * sizeof(Op)));
+    *block = Block{};
+    auto* kept = static_cast<Insn*>(allocate(count * sizeof(Insn)));
+    std::copy_n(insns.begin(), count, kept);
+    block->rip = rip;
+    block->physical = physical;
+    block->second_page = second_page;
+    block->mode = mode_;
+    block->bytes = static_cast<u16>(bytes);
+    block->count = static_cast<u8>(count);
+    block->insns = kept;
+    translate_block(*block, cs_base_, options_);
+    ++built_;
+    if (!floating) {
+        const u64 in_first = std::min(bytes, kPageSize - (physical & kPageMask));
+        note_code(s, *block, physical, in_first);
+        if (second_page != 0) note_code(s, *block, second_page, bytes - in_first);
+    }
+    return block;
+}
+
+void BlockCache::note_code(State& s, Block& block, u64 physical, u64 size) {
+    const u64 page = physical / kPageSize;
+    if (page >= pages_) return;
+    PageInfo& info = page_info_.get()[page];
+    if (info.code_lines == 0) {
+        code_pages_.push_back(page);
+        // Stores to the page must be seen from now on.
+        const u8* host = s.machine->vmem().host_page(page * kPageSize);
+        for (Tlb& tlb : s.tlbs) {
+            for (TlbEntry& e : tlb.write) {
+                if (e.tag + e.addend == reinterpret_cast<u64>(host)) e = {};
+            }
+        }
+    }
+    info.code_lines |= line_mask(physical & kPageMask, size);
+    if (physical / kPageSize == block.physical / kPageSize) {
+        block.next_in_page = info.blocks;
+        info.blocks = &block;
+    } else {
+        crossing_.push_back(&block);
+    }
+}
+
+void BlockCache::forget(Block& block) {
+    if (!block.valid) return;
+    block.valid = false;
+    block.ops()->run = forgotten;
+    Recent& r = recent_[recent_index(block.rip)];
+    if (r.block == &block) r = {};
+    ++forgotten_;
+}
+
+void BlockCache::written(State& s, u64 physical, u64 size) {
+    for (u64 done = 0; done < size;) {
+        const u64 at = physical + done, n = std::min(size - done, kPageSize - (at & kPageMask));
+        if (page_has_code(at) && (page_info_.get()[at / kPageSize].code_lines & line_mask(at & kPageMask, n)) != 0) {
+            forget_range(s, at, n);
+        }
+        done += n;
+    }
+}
+
+void BlockCache::forget_range(State& s, u64 physical, u64 size) {
+    PageInfo& info = page_info_.get()[physical / kPageSize];
+    const u64 page_base = physical & ~kPageMask;
+    auto overlaps = [&](u64 from, u64 bytes) { return from < physical + size && physical < from + bytes; };
+    u64 lines = 0;
+    for (Block** link = &info.blocks; *link != nullptr;) {
+        Block* block = *link;
+        const u64 in_page = std::min<u64>(block->bytes, page_base + kPageSize - block->physical);
+        if (block->valid && overlaps(block->physical, in_page)) {
+            forget(*block);
+            s.code_written = true;
+        }
+        if (block->valid) {
+            lines |= line_mask(block->physical & kPageMask, in_page);
+            link = &block->next_in_page;
+        } else {
+            *link = block->next_in_page;
+        }
+    }
+    // Blocks whose only instruction runs over from the page before.
+    std::erase_if(crossing_, [&](Block* block) {
+        if (!block->valid) return true;
+        if (block->second_page != page_base) return false;
+        const u64 in_second = block->bytes - (kPageSize - (block->physical & kPageMask));
+        if (overlaps(block->second_page, in_second)) {
+            forget(*block);
+            s.code_written = true;
+            return true;
+        }
+        lines |= line_mask(0, in_second);
+        return false;
+    });
+    info.code_lines = lines;
+    if (lines == 0) std::erase(code_pages_, physical / kPageSize);
+}
+
+void BlockCache::forget_all(State& s) {
+    for (u64 page : code_pages_) page_info_.get()[page] = {};
+    code_pages_.clear();
+    crossing_.clear();
+    std::fill(buckets_.begin(), buckets_.end(), nullptr);
+    std::fill(recent_.begin(), recent_.end(), Recent{});
+    arena_used_ = 0;
+    ++emptied_;
+    ++s.map_generation;
+}
+
+void BlockCache::add_statistics(std::map<std::string, u64>& named) const {
+    named["blocks built"] = built_;
+    named["blocks forgotten (code written)"] = forgotten_;
+    named["block cache emptied"] = emptied_;
+    named["block cache bytes"] = arena_used_;
+}
+
+}  // namespace dualvm::interp

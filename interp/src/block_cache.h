@@ -1,0 +1,97 @@
+// The block cache: decoded code by guest-physical address and mode.
+//
+// A change of CR3 costs it nothing; a store into a page with code is seen (such pages never enter the write TLB) and
+// forgets the blocks it hits. Blocks live in one arena: when that is full, all are forgotten.
+#pragma once
+
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include "translate.h"
+
+namespace dualvm::interp {
+
+class Decoder;
+
+class BlockCache {
+public:
+    BlockCache(State& state, u64 bytes, const TranslateOptions& options);
+    ~BlockCache();
+
+    // The block at CpuFile's RIP in the present mode. nullptr: the fetch or the decoding faulted (State::fault).
+    Block* find(State& s);
+
+    // The block for `rip` if it was found there lately under the present map and mode; for indirect branches.
+    Block* find_recent(const State& s, u64 rip) const {
+        const Recent& r = recent_[recent_index(rip)];
+        return r.rip == rip && r.key == key(s) ? r.block : nullptr;
+    }
+
+    // Works out the ModeKey again: after anything that may have changed CS, SS, CPL, CR0, EFER or RFLAGS.AC.
+    void refresh_mode(State& s);
+
+    // Linear -> physical has changed.
+    void mapping_changed(State& s) {
+        if (++s.map_generation == 0) forget_all(s);  // the numbers have come round: old links must not seem new
+    }
+
+    bool page_has_code(u64 physical) const {
+        const u64 page = physical / kPageSize;
+        return page < pages_ && page_info_.get()[page].code_lines != 0;
+    }
+    // Memory was written: forgets blocks that hold any of it, and says so in State::code_written.
+    void written(State& s, u64 physical, u64 size);
+    void forget_all(State& s);
+
+    void add_statistics(std::map<std::string, u64>& named) const;
+
+private:
+    struct Recent {
+        u64 rip = ~u64{0}, key = 0;
+        Block* block = nullptr;
+    };
+    struct FetchEntry {
+        u64 page = 1, key = 0, physical = 0;
+    };
+    struct PageInfo {
+        u64 code_lines;  // 64-byte lines that hold code, one bit each
+        Block* blocks;   // those whose first byte lies in this page
+    };
+    struct FreeDeleter {
+        void operator()(void* p) const { std::free(p); }
+    };
+    static constexpr std::size_t kRecent = 4096, kFetchTlb = 256, kBuckets = std::size_t{1} << 15;
+
+    // Recent results hold under one address map and one mode.
+    u64 key(const State& s) const { return u64{s.map_generation} << 32 | mode_; }
+    static std::size_t recent_index(u64 rip) { return (rip ^ (rip >> 12)) % kRecent; }
+    static std::size_t bucket_index(u64 physical, u64 rip, u32 mode) {
+        return ((physical * 0x9e3779b97f4a7c15u) ^ (rip >> 3) ^ mode) >> 3 & (kBuckets - 1);
+    }
+    bool translate_fetch(State& s, u64 linear, u64& physical);
+    bool still_fits(State& s, Block& block, u64 linear);
+    void remember(const State& s, Block* block);
+    Block* build(State& s, u64 physical);
+    void* allocate(std::size_t bytes);
+    void note_code(State& s, Block& block, u64 physical, u64 size);
+    void forget(Block& block);
+    void forget_range(State& s, u64 physical, u64 size);
+
+    std::vector<Recent> recent_{kRecent};
+    u32 mode_ = 0;
+    u64 cs_base_ = 0;
+    std::array<FetchEntry, kFetchTlb> fetch_tlb_{};
+    std::unique_ptr<Decoder> decoder_;
+    std::unique_ptr<u8, FreeDeleter> arena_;
+    u64 arena_bytes_, arena_used_ = 0;
+    std::vector<Block*> buckets_;
+    std::unique_ptr<PageInfo, FreeDeleter> page_info_;  // by physical page
+    u64 pages_ = 0;
+    std::vector<u64> code_pages_;   // pages with code_lines != 0
+    std::vector<Block*> crossing_;  // blocks whose instruction runs over into the next page
+    TranslateOptions options_;
+    u64 built_ = 0, forgotten_ = 0, emptied_ = 0;
+};
+
+}  // namespace dualvm::interp

@@ -1,0 +1,58 @@
+// Where instructions meet the rest of the machine: ports, and time.
+#include "block.h"
+#include "system.h"
+
+namespace dualvm::interp {
+
+void synchronize_clock(State& s) {
+    VirtualClock* clock = s.machine->virtual_clock();
+    if (clock == nullptr) return;
+    // In a chain, a block's instructions are taken off `ticks` when it is entered: those from the running one on have
+    // not happened yet.
+    i64 not_yet = s.ticks;
+    if (s.in_chain) not_yet += block_of(s.op)->count - s.op->position;
+    clock->set_instructions(s.instructions_of_others + s.instructions_before_slice +
+                            static_cast<u64>(s.slice - not_yet));
+}
+
+u64 read_tsc(State& s) {
+    synchronize_clock(s);
+    return s.tsc_offset + s.machine->clock().now();  // 1 GHz
+}
+
+void write_tsc(State& s, u64 value) {
+    synchronize_clock(s);
+    s.tsc_offset = value - s.machine->clock().now();
+}
+
+namespace {
+
+Exit port_exit(ExitKind kind, u16 port, unsigned size, u64& value) {
+    Exit exit;
+    exit.kind = kind;
+    exit.address = port;
+    exit.size = static_cast<u8>(size);
+    exit.data = reinterpret_cast<u8*>(&value);
+    return exit;
+}
+
+void access_port(State& s, Exit exit) {
+    synchronize_clock(s);
+    handle_exit(*s.machine, exit);
+    ++s.statistics.exits[static_cast<std::size_t>(exit.kind)];
+    s.io_done = true;
+}
+
+}  // namespace
+
+u64 port_read(State& s, u16 port, unsigned size) {
+    u64 value = 0;
+    access_port(s, port_exit(ExitKind::PortRead, port, size, value));
+    return value;
+}
+
+void port_write(State& s, u16 port, unsigned size, u64 value) {
+    access_port(s, port_exit(ExitKind::PortWrite, port, size, value));
+}
+
+}  // namespace dualvm::interp

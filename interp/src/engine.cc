@@ -1,0 +1,333 @@
+// The interpreting engine: fetches blocks, runs their handlers, delivers faults and interrupts, keeps the count.
+#include <Zydis/Zydis.h>
+#include <time.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "block_cache.h"
+#include "dualvm/interp/interpreter.h"
+#include "fast/handler.h"
+#include "host_unit.h"
+#include "memory.h"
+#include "reference_call.h"
+#include "system.h"
+
+namespace dualvm {
+
+using namespace interp;
+
+namespace {
+
+Nanoseconds host_now() {
+    timespec t{};
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return static_cast<Nanoseconds>(t.tv_sec) * 1'000'000'000 + static_cast<Nanoseconds>(t.tv_nsec);
+}
+
+bool leaves_out(const InterpreterOptions& options, const char* name) {
+    return std::find(options.without.begin(), options.without.end(), name) != options.without.end();
+}
+
+// Instructions that enter a handler of the guest's: the single-step trap they began with is not taken behind them.
+bool enters_handler(const Insn& insn) {
+    switch (insn.mnemonic) {
+        case ZYDIS_MNEMONIC_INT:
+        case ZYDIS_MNEMONIC_INT1:
+        case ZYDIS_MNEMONIC_INT3:
+        case ZYDIS_MNEMONIC_INTO:
+        case ZYDIS_MNEMONIC_SYSCALL:
+        case ZYDIS_MNEMONIC_SYSENTER: return true;
+        default: return false;
+    }
+}
+
+void copy_groups(CpuFile& to, const CpuFile& from, Groups groups) {
+    if (any(groups & Groups::General)) to.general = from.general;
+    if (any(groups & Groups::Segments)) to.segments = from.segments;
+    if (any(groups & Groups::Control)) to.control = from.control;
+    if (any(groups & Groups::Debug)) to.debug = from.debug;
+    if (any(groups & Groups::Msrs)) to.msrs = from.msrs;
+    if (any(groups & Groups::Fpu)) to.fpu = from.fpu;
+    if (any(groups & Groups::Events)) to.events = from.events;
+}
+
+class Interpreter final : public Engine {
+public:
+    Interpreter(Machine& machine, const InterpreterOptions& options)
+        : machine_(machine), state_(std::make_unique<State>()), link_(!leaves_out(options, "links")) {
+        state_->machine = &machine;
+        const TranslateOptions translate{.fast_handlers = !leaves_out(options, "fast"),
+                                         .dead_flags = !leaves_out(options, "flags"),
+                                         .fuse = !leaves_out(options, "fuse")};
+        blocks_ = std::make_unique<BlockCache>(*state_, options.block_cache_bytes, translate);
+        state_->blocks = blocks_.get();
+        if (const VirtualClock* clock = machine.virtual_clock()) state_->instructions_of_others = clock->instructions();
+        machine.vmem().set_write_observer([this](u64 address, u64 size) { blocks_->written(*state_, address, size); });
+        push(Groups::All);
+    }
+    ~Interpreter() override { machine_.vmem().set_write_observer({}); }
+
+    const char* name() const override { return "interp"; }
+
+    Capabilities capabilities() const override {
+        return {.exact_instruction_counts = true, .single_step = true, .dirty_log = true, .virtual_clock = true};
+    }
+
+    Exit run(const Budget& budget) override;
+
+    void kick() override { kicked_.store(true, std::memory_order_relaxed); }
+
+    void pull(Groups groups) override {
+        ++state_->statistics.pulls;
+        copy_groups(machine_.cpu(), state_->cpu, groups);
+        if (any(groups & Groups::Msrs)) machine_.cpu().msrs.tsc = read_tsc(*state_);
+        if (any(groups & Groups::Fpu)) store_fx_image(state_->fx, machine_.cpu().fpu);
+    }
+
+    void push(Groups groups) override {
+        ++state_->statistics.pushes;
+        copy_groups(state_->cpu, machine_.cpu(), groups);
+        if (any(groups & Groups::Msrs)) state_->tsc_offset = machine_.cpu().msrs.tsc - machine_.clock().now();
+        if (any(groups & Groups::Fpu)) load_fx_image(state_->fx, state_->cpu.fpu);
+        if (any(groups & (Groups::Control | Groups::Segments))) flush_tlb(*state_);
+        blocks_->refresh_mode(*state_);
+    }
+
+    u64 instructions() const override { return state_->instructions_before_slice; }
+
+    EngineStatistics statistics() const override {
+        EngineStatistics statistics = state_->statistics;
+        blocks_->add_statistics(statistics.named);
+        return statistics;
+    }
+
+private:
+    // Guest code runs in slices no longer than this, so that kick() is heard within a fraction of a millisecond.
+    static constexpr i64 kSliceInstructions = 100'000;
+
+    Exit counted(ExitKind kind) {
+        ++state_->statistics.exits[static_cast<std::size_t>(kind)];
+        Exit exit;
+        exit.kind = kind;
+        return exit;
+    }
+
+    bool shadowed() const {
+        return state_->cpu.events.interrupt_shadow_sti || state_->cpu.events.interrupt_shadow_mov_ss;
+    }
+    bool interruptible() const { return (state_->cpu.general.rflags & rflags::IF) != 0 && !shadowed(); }
+    bool between_instructions() const;
+    void deliver_pending_events();
+    void fault_at(u64 rip);
+    void run_slice();
+    void run_chain(Block* block);
+    void step();
+    void link(const Op* op, bool taken, Block* to);
+    void notice_outside_changes();
+
+    Machine& machine_;
+    std::unique_ptr<State> state_;
+    std::unique_ptr<BlockCache> blocks_;
+    bool link_;
+    bool shutdown_ = false;  // triple fault
+    std::atomic<bool> kicked_{false};
+    u64 seen_map_generation_ = 0, seen_dirty_generation_ = 0;
+};
+
+// Devices and the run loop may have moved the A20 gate or forgotten the dirty marks.
+void Interpreter::notice_outside_changes() {
+    const VMem& vmem = machine_.vmem();
+    if (vmem.map_generation() != seen_map_generation_) {
+        seen_map_generation_ = vmem.map_generation();
+        flush_tlb(*state_);
+        blocks_->forget_all(*state_);
+    }
+    if (vmem.dirty_generation() != seen_dirty_generation_) {
+        seen_dirty_generation_ = vmem.dirty_generation();
+        flush_tlb(*state_);  // so that first writes are seen again
+    }
+}
+
+void Interpreter::fault_at(u64 rip) {
+    shutdown_ = !deliver_fault(*state_, rip);
+    ++state_->statistics.exceptions_delivered;
+    blocks_->refresh_mode(*state_);
+}
+
+// Takes what waits between two instructions: an exception that came with the state, an NMI, an interrupt.
+void Interpreter::deliver_pending_events() {
+    State& s = *state_;
+    EventGroup& e = s.cpu.events;
+    Event event;
+    event.return_rip = s.cpu.general.rip;
+    if (e.exception_pending) {
+        e.exception_pending = false;
+        s.fault = {.vector = e.exception_vector,
+                   .has_error_code = e.exception_has_error_code,
+                   .error_code = e.exception_error_code};
+        fault_at(event.return_rip);
+        return;
+    }
+    if (e.nmi_pending && !e.nmi_masked && !e.interrupt_shadow_mov_ss) {
+        e.nmi_pending = false;
+        event.kind = EventKind::Nmi;
+        event.vector = NMI;
+    } else if (interruptible() && machine_.interrupt_pending()) {
+        event.kind = EventKind::External;
+        event.vector = machine_.acknowledge_interrupt();
+        ++s.statistics.interrupts_injected;
+    } else {
+        return;
+    }
+    e.halted = false;
+    if (!deliver_event(s, event)) {
+        fault_at(event.return_rip);
+    } else {
+        blocks_->refresh_mode(s);
+    }
+}
+
+// Something is to be done before the next instruction that a chain of handlers does not look at.
+bool Interpreter::between_instructions() const {
+    const EventGroup& e = state_->cpu.events;
+    return state_->io_done || shutdown_ || e.halted || shadowed() || (state_->cpu.general.rflags & rflags::TF) != 0 ||
+           e.nmi_pending || (interruptible() && machine_.interrupt_pending());
+}
+
+Exit Interpreter::run(const Budget& budget) {
+    State& s = *state_;
+    const Nanoseconds end = budget.host_time == kNever ? kNever : host_now() + budget.host_time;
+    u64 left = budget.instructions;
+    notice_outside_changes();
+    while (true) {
+        if (kicked_.exchange(false, std::memory_order_relaxed)) return counted(ExitKind::Kicked);
+        if (machine_.attention()) return counted(ExitKind::Attention);
+        if (left == 0) return counted(budget.instructions == 1 ? ExitKind::SingleStep : ExitKind::BudgetUsed);
+        deliver_pending_events();
+        if (shutdown_) return counted(ExitKind::Shutdown);
+        if (s.cpu.events.halted) return counted(ExitKind::Halt);
+
+        // The instruction behind STI or MOV SS runs before any interrupt; with TF set every one is looked at.
+        const bool single = shadowed() || (s.cpu.general.rflags & rflags::TF) != 0;
+        s.slice = s.ticks = single ? 1 : static_cast<i64>(std::min<u64>(left, kSliceInstructions));
+        if (single) {
+            step();
+        } else {
+            run_slice();
+        }
+        const auto done = static_cast<u64>(s.slice - s.ticks);
+        s.instructions_before_slice += done;
+        s.slice = s.ticks = 0;
+        if (left != kUnlimited) left -= done;
+        synchronize_clock(s);
+        if (s.io_done) {
+            s.io_done = false;
+            notice_outside_changes();
+        }
+        if (end != kNever && host_now() >= end && left != 0) return counted(ExitKind::BudgetUsed);
+    }
+}
+
+// Uses up the slice: chains of handlers as long as whole blocks fit, then one by one.
+void Interpreter::run_slice() {
+    State& s = *state_;
+    const Op* linking = nullptr;  // the branch that led here and wants a link
+    bool taken = false;
+    while (s.ticks > 0) {
+        Block* block = blocks_->find(s);
+        if (block == nullptr || block->count > s.ticks) {
+            step();
+            linking = nullptr;
+            if (between_instructions()) return;
+            continue;
+        }
+        if (linking != nullptr) link(linking, taken, block);
+        linking = nullptr;
+        run_chain(block);
+        s.code_written = false;
+        switch (s.leave_reason) {
+            case Leave::Link:
+                if (link_) linking = s.op;
+                taken = s.link_taken;
+                break;
+            case Leave::Budget: break;
+            case Leave::Lookup:
+                s.cpu.general.rflags &= ~rflags::RF;  // lives for one instruction (SDM vol. 3B, 17.3.1.1)
+                blocks_->refresh_mode(s);
+                if (between_instructions()) return;
+                break;
+            case Leave::Fault:
+                fault_at(rip_of(s.op));
+                if (between_instructions()) return;
+                break;
+            case Leave::Halt: s.cpu.events.halted = true; return;
+        }
+    }
+}
+
+void Interpreter::run_chain(Block* block) {
+    State* s = state_.get();
+    s->in_chain = true;
+    const Op* op = block->ops();
+    const i64 ticks = s->ticks - block->count;
+    const u32 flags = pack_flags(s->cpu.general.rflags);
+#if DUALVM_THREADED
+    op->run(s, op, ticks, flags);
+#else
+    s->ticks = ticks;
+    s->flags = flags;
+    for (s->next_op = op; s->next_op != nullptr;) s->next_op->run(s, s->next_op, s->ticks, s->flags);
+#endif
+    s->in_chain = false;
+    s->cpu.general.rflags = merge_flags(s->cpu.general.rflags, s->flags);
+}
+
+// From now on the branch at `op` finds `to` by itself.
+void Interpreter::link(const Op* op, bool taken, Block* to) {
+    if (to->second_page != 0) return;  // its second page has to be looked at each time
+    Op* branch = const_cast<Op*>(op);
+    branch->link_generation = state_->map_generation;
+    (taken ? branch->taken : branch->fall) = to;
+}
+
+// One instruction, by its reference implementation.
+void Interpreter::step() {
+    State& s = *state_;
+    const u64 rip = s.cpu.general.rip;
+    const bool trap = (s.cpu.general.rflags & rflags::TF) != 0;
+    EventGroup& e = s.cpu.events;
+    e.interrupt_shadow_sti = e.interrupt_shadow_mov_ss = false;
+    Flow flow = Flow::Fault;
+    const Block* block = blocks_->find(s);
+    if (block != nullptr) flow = run_reference(s, block->insns[0], rip);
+    --s.ticks;
+    s.code_written = false;
+    switch (flow) {
+        case Flow::Next: break;
+        case Flow::Again: s.cpu.general.rip = rip; break;
+        case Flow::Fault: fault_at(rip); return;
+        case Flow::Halt: e.halted = true; break;
+        case Flow::Jump: blocks_->refresh_mode(s); break;
+    }
+    s.cpu.general.rflags &= ~rflags::RF;
+    // The single-step trap (SDM vol. 3B, 17.3.1.4); loading SS holds it back for one instruction.
+    if (trap && !e.interrupt_shadow_mov_ss && !enters_handler(block->insns[0])) {
+        s.cpu.debug.dr6 |= u64{1} << 14;  // BS
+        s.raise(DB);
+        fault_at(s.cpu.general.rip);
+    }
+}
+
+}  // namespace
+
+const std::vector<std::string>& interpreter_optimisations() {
+    static const std::vector<std::string> names = {"fast", "flags", "fuse", "links"};
+    return names;
+}
+
+std::unique_ptr<Engine> make_interpreter(Machine& machine, const InterpreterOptions& options) {
+    return std::make_unique<Interpreter>(machine, options);
+}
+
+}  // namespace dualvm

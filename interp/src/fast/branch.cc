@@ -1,0 +1,164 @@
+// Fast forms of near branches: Jcc, JMP, CALL, RET; and the way from one block to the next.
+#include <Zydis/Zydis.h>
+
+#include "branch.h"
+#include "conditions.h"
+
+namespace dualvm::interp::fast {
+
+void fall_through(DUALVM_ARGUMENTS) { DUALVM_TAKE(op, fall, next_rip_of(op)); }
+
+void fall_through_far(DUALVM_ARGUMENTS) { DUALVM_TAKE_FAR(op, fall, next_rip_of(op)); }
+
+namespace {
+
+struct Jcc {
+    template <unsigned kCondition, class>
+    static void run(DUALVM_ARGUMENTS) {
+        if (condition<kCondition>(flags)) DUALVM_TAKE(op, taken, target_of(op));
+        DUALVM_TAKE(op, fall, next_rip_of(op));
+    }
+};
+
+struct JccFar {
+    template <unsigned kCondition, class>
+    static void run(DUALVM_ARGUMENTS) {
+        if (condition<kCondition>(flags)) DUALVM_TAKE_FAR(op, taken, target_of(op));
+        DUALVM_TAKE_FAR(op, fall, next_rip_of(op));
+    }
+};
+
+void jmp(DUALVM_ARGUMENTS) { DUALVM_TAKE(op, taken, target_of(op)); }
+void jmp_far_link(DUALVM_ARGUMENTS) { DUALVM_TAKE_FAR(op, taken, target_of(op)); }
+
+template <class T, bool kFar>
+void call(DUALVM_ARGUMENTS) {
+    const u64 top = static_cast<T>(s->cpu.general.gpr[RSP] - sizeof(T));
+    u8* m = host_to_write<sizeof(T)>(s, top);
+    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    store<T>(m, static_cast<T>(op->imm));
+    s->cpu.general.gpr[RSP] = top;
+    if constexpr (kFar) {
+        DUALVM_TAKE_FAR(op, taken, target_of(op));
+    } else {
+        DUALVM_TAKE(op, taken, target_of(op));
+    }
+}
+
+template <class T>
+void ret(DUALVM_ARGUMENTS) {
+    const u64 top = static_cast<T>(s->cpu.general.gpr[RSP]);
+    const u8* m = host_to_read<sizeof(T)>(s, top);
+    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    const Block* block = s->blocks->find_recent(*s, load<T>(m));
+    if (__builtin_expect(block == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    s->cpu.general.gpr[RSP] = static_cast<T>(top + sizeof(T) + op->imm);
+    DUALVM_ENTER(block);
+}
+
+template <class T>
+void jmp_register(DUALVM_ARGUMENTS) {
+    const Block* block = s->blocks->find_recent(*s, get<T>(s, op->src));
+    if (__builtin_expect(block == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    DUALVM_ENTER(block);
+}
+
+template <class T, Form kForm>
+void jmp_memory(DUALVM_ARGUMENTS) {
+    const u8* m = host_to_read<sizeof(T)>(s, address<kForm>(s, op));
+    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    const Block* block = s->blocks->find_recent(*s, load<T>(m));
+    if (__builtin_expect(block == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    DUALVM_ENTER(block);
+}
+
+template <class T>
+void call_register(DUALVM_ARGUMENTS) {
+    const Block* block = s->blocks->find_recent(*s, get<T>(s, op->src));
+    if (__builtin_expect(block == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    const u64 top = static_cast<T>(s->cpu.general.gpr[RSP] - sizeof(T));
+    u8* m = host_to_write<sizeof(T)>(s, top);
+    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    store<T>(m, static_cast<T>(op->imm));
+    s->cpu.general.gpr[RSP] = top;
+    DUALVM_ENTER(block);
+}
+
+template <class T, Form kForm>
+void call_memory(DUALVM_ARGUMENTS) {
+    const u8* pointer = host_to_read<sizeof(T)>(s, address<kForm>(s, op));
+    if (__builtin_expect(pointer == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    const Block* block = s->blocks->find_recent(*s, load<T>(pointer));
+    if (__builtin_expect(block == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    const u64 top = static_cast<T>(s->cpu.general.gpr[RSP] - sizeof(T));
+    u8* m = host_to_write<sizeof(T)>(s, top);
+    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    store<T>(m, static_cast<T>(op->imm));
+    s->cpu.general.gpr[RSP] = top;
+    DUALVM_ENTER(block);
+}
+
+template <class T>
+Handler choose_jmp(const Choice& c, Op& op) {
+    const Operand& a = c.insn->operand[0];
+    if (a.kind == OperandKind::Relative) return c.far_link ? jmp_far_link : jmp;
+    if (a.kind == OperandKind::Gpr) {
+        op.src = register_offset(a);
+        return jmp_register<T>;
+    }
+    switch (c.form) {
+        case Form::Base: return jmp_memory<T, Form::Base>;
+        case Form::Indexed: return jmp_memory<T, Form::Indexed>;
+        case Form::Segment: return jmp_memory<T, Form::Segment>;
+        case Form::Address32: return jmp_memory<T, Form::Address32>;
+    }
+    return nullptr;
+}
+
+template <class T>
+Handler choose_call(const Choice& c, Op& op) {
+    const Operand& a = c.insn->operand[0];
+    if (a.kind == OperandKind::Relative) return c.far_link ? call<T, true> : call<T, false>;
+    if (a.kind == OperandKind::Gpr) {
+        op.src = register_offset(a);
+        return call_register<T>;
+    }
+    switch (c.form) {
+        case Form::Base: return call_memory<T, Form::Base>;
+        case Form::Indexed: return call_memory<T, Form::Indexed>;
+        case Form::Segment: return call_memory<T, Form::Segment>;
+        case Form::Address32: return call_memory<T, Form::Address32>;
+    }
+    return nullptr;
+}
+
+template <class T>
+Handler choose_for_width(const Choice& c, Op& op, u64 next_rip) {
+    const Insn& insn = *c.insn;
+    switch (insn.mnemonic) {
+        case ZYDIS_MNEMONIC_JMP: return choose_jmp<T>(c, op);
+        case ZYDIS_MNEMONIC_CALL:
+            if (insn.operand[0].kind == OperandKind::Memory && insn.operand[0].size != sizeof(T)) return nullptr;
+            op.imm = next_rip;
+            return choose_call<T>(c, op);
+        case ZYDIS_MNEMONIC_RET: op.imm = insn.operand_count == 1 ? insn.operand[0].imm & 0xffff : 0; return ret<T>;
+        default: return nullptr;
+    }
+}
+
+}  // namespace
+
+Handler choose_branch(const Choice& c, Op& op) {
+    const Insn& insn = *c.insn;
+    const bool code64 = (c.mode & ModeKey::kCodeMask) == ModeKey::kCode64;
+    // An operand-size prefix cuts RIP to 16 bits outside 64-bit mode; far branches load CS: the reference's business.
+    if (insn.far_branch || insn.operand_size != (code64 ? 8 : 4)) return nullptr;
+    if (const int code = jump_condition(insn.mnemonic); code >= 0) {
+        return c.far_link ? by_condition<JccFar, void>(static_cast<unsigned>(code))
+                          : by_condition<Jcc, void>(static_cast<unsigned>(code));
+    }
+    if (!code64 && (c.mode & ModeKey::kStack32) == 0) return nullptr;
+    return code64 ? choose_for_width<u64>(c, op, c.next_rip) : choose_for_width<u32>(c, op, c.next_rip);
+}
+
+}  // namespace dualvm::interp::fast

@@ -1,0 +1,168 @@
+// What every threaded handler is made of: going on, leaving, registers, memory.
+//
+// A handler does one instruction and jumps to the next one's. Whatever is not the common case (a TLB miss, a device, a
+// fault, a segment that is not flat) it hands, before it has changed anything, to `reference`, which runs the readable
+// implementation of the same instruction.
+#pragma once
+
+#include <cstring>
+
+#include "../block_cache.h"
+#include "../flags.h"
+
+// Threaded: each handler ends with a jump to the next, which the compiler makes of a call in tail position (always with
+// clang's attribute, at -O2 with GCC). Where that cannot be relied on (no optimisation, sanitizers), handlers return
+// and a loop calls the next.
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(DUALVM_NO_THREADING)
+#define DUALVM_THREADED 1
+#else
+#define DUALVM_THREADED 0
+#endif
+
+#if defined(__clang__)
+#define DUALVM_TAIL [[clang::musttail]] return
+#else
+#define DUALVM_TAIL return
+#endif
+
+#define DUALVM_ARGUMENTS State *s, const Op *op, i64 ticks, u32 flags
+#define DUALVM_PASS s, op, ticks, flags
+
+#if DUALVM_THREADED
+#define DUALVM_GO(OP) DUALVM_TAIL(OP)->run(s, (OP), ticks, flags)
+#else
+#define DUALVM_GO(OP)      \
+    do {                   \
+        s->next_op = (OP); \
+        s->ticks = ticks;  \
+        s->flags = flags;  \
+        return;            \
+    } while (false)
+#endif
+// On to the next instruction of the block.
+#define DUALVM_NEXT DUALVM_GO(op + 1)
+
+namespace dualvm::interp::fast {
+
+// Leaves the chain: the engine's loop takes over.
+inline void leave(DUALVM_ARGUMENTS, Leave reason) {
+    s->ticks = ticks;
+    s->flags = flags;
+    s->op = op;
+    s->next_op = nullptr;
+    s->leave_reason = reason;
+}
+
+// Runs the reference implementation of `op`'s instruction. The slow path of every handler, and the only path of
+// instructions that have no fast form.
+void reference(DUALVM_ARGUMENTS);
+
+// --- registers: by byte offset into State
+// -----------------------------------------------------------------------------
+
+template <class T>
+inline T get(const State* s, u16 offset) {
+    T value;
+    std::memcpy(&value, reinterpret_cast<const char*>(s) + offset, sizeof value);
+    return value;
+}
+// A 32-bit result clears the upper half (SDM vol. 1, 3.4.1.1).
+template <class T>
+inline void set(State* s, u16 offset, T value) {
+    if constexpr (sizeof(T) == 4) {
+        const u64 wide = value;
+        std::memcpy(reinterpret_cast<char*>(s) + offset, &wide, sizeof wide);
+    } else {
+        std::memcpy(reinterpret_cast<char*>(s) + offset, &value, sizeof value);
+    }
+}
+
+// --- memory
+// -----------------------------------------------------------------------------------------------------------
+
+// How an operand's linear address is made. Flat segments only; FS and GS add their base in 64-bit code.
+enum class Form : u8 {
+    Base,       // base + displacement
+    Indexed,    // base + (index << scale) + displacement
+    Segment,    // the same + FS.base or GS.base
+    Address32,  // base + (index << scale) + displacement, modulo 2^32
+};
+
+template <Form kForm>
+inline u64 address(const State* s, const Op* op) {
+    u64 a = get<u64>(s, op->base) + op->displacement;
+    if constexpr (kForm != Form::Base) a += get<u64>(s, op->index) << op->at.scale;
+    if constexpr (kForm == Form::Segment) a += s->cpu.segments.seg[op->at.segment].base;
+    if constexpr (kForm == Form::Address32) a &= 0xffffffff;
+    return a;
+}
+
+// The host address of `size` bytes at `linear`, or nullptr: not in the TLB, or across a page.
+template <unsigned kSize>
+inline u8* host_to_read(const State* s, u64 linear) {
+    const TlbEntry& e = s->tlb->read[(linear / kPageSize) % Tlb::kEntries];
+    if (__builtin_expect(e.tag != ((linear + kSize - 1) & ~kPageMask), 0)) return nullptr;
+    return reinterpret_cast<u8*>(linear + e.addend);
+}
+template <unsigned kSize>
+inline u8* host_to_write(const State* s, u64 linear) {
+    const TlbEntry& e = s->tlb->write[(linear / kPageSize) % Tlb::kEntries];
+    if (__builtin_expect(e.tag != ((linear + kSize - 1) & ~kPageMask), 0)) return nullptr;
+    return reinterpret_cast<u8*>(linear + e.addend);
+}
+template <class T>
+inline T load(const u8* host) {
+    T value;
+    std::memcpy(&value, host, sizeof value);
+    return value;
+}
+template <class T>
+inline void store(u8* host, T value) {
+    std::memcpy(host, &value, sizeof value);
+}
+
+// --- going to another block
+// ---------------------------------------------------------------------------------------------
+
+// On into `block`, if the slice has room for it.
+#define DUALVM_ENTER(BLOCK)                                                     \
+    do {                                                                        \
+        const Block* entered_ = (BLOCK);                                        \
+        ticks -= entered_->count;                                               \
+        if (__builtin_expect(ticks < 0, 0)) {                                   \
+            s->cpu.general.rip = entered_->rip;                                 \
+            return leave(s, op, ticks + entered_->count, flags, Leave::Budget); \
+        }                                                                       \
+        DUALVM_GO(entered_->ops());                                             \
+    } while (false)
+
+// --- choosing a handler
+// -------------------------------------------------------------------------------------------------
+
+// What the translator knows of an instruction when it asks for a handler.
+struct Choice {
+    const Insn* insn = nullptr;
+    u32 mode = 0;             // ModeKey
+    bool flags_dead = false;  // nobody will read the flags this instruction writes
+    Form form = Form::Base;   // of the memory operand
+    bool far_link = false;    // a branch whose target or next block lies in another page
+    u64 next_rip = 0;         // of the instruction behind
+};
+
+// Each returns nullptr where it has no fast form. They may fill in fields of `op`.
+Handler choose_arithmetic(const Choice& choice, Op& op);
+Handler choose_move(const Choice& choice, Op& op);
+Handler choose_shift(const Choice& choice, Op& op);
+Handler choose_branch(const Choice& choice, Op& op);
+// A handler that does `first` and the conditional branch behind it, or nullptr.
+// Only for branches whose two ends lie in the same page.
+Handler choose_fused(const Insn& first, Form form, const Insn& branch);
+
+// The pseudo-operation behind the last instruction of a block, for a next one in the same page.
+void fall_through(DUALVM_ARGUMENTS);
+
+// Byte offsets for Op: of a general register operand, and of an address register.
+u16 register_offset(const Operand& operand);
+u16 address_register_offset(u8 reg);
+
+}  // namespace dualvm::interp::fast

@@ -1,0 +1,42 @@
+#include "../reference_call.h"
+#include "branch.h"
+
+namespace dualvm::interp::fast {
+
+namespace {
+
+// Kept out of line: the common way out of `reference` is straight on.
+[[gnu::noinline]] void leave_after(DUALVM_ARGUMENTS, Flow flow) {
+    const i64 not_done = block_of(op)->count - op->position - 1;
+    Leave reason = Leave::Lookup;
+    switch (flow) {
+        case Flow::Next:
+        case Flow::Jump: break;
+        case Flow::Fault: reason = Leave::Fault; break;
+        case Flow::Again: s->cpu.general.rip = s->insn_rip; break;
+        case Flow::Halt: reason = Leave::Halt; break;
+    }
+    leave(s, op, ticks + not_done, flags, reason);
+}
+
+}  // namespace
+
+void reference(DUALVM_ARGUMENTS) {
+    s->op = op;
+    s->ticks = ticks;
+    s->cpu.general.rflags = merge_flags(s->cpu.general.rflags, flags);
+    const Flow flow = run_reference(*s, insn_of(op), rip_of(op));
+    flags = pack_flags(s->cpu.general.rflags);
+    if (__builtin_expect(flow != Flow::Next || s->code_written || s->io_done, 0)) {
+        return leave_after(s, op, ticks, flags, flow);
+    }
+    DUALVM_NEXT;
+}
+
+u16 register_offset(const Operand& operand) { return static_cast<u16>(operand.reg * 8 + (operand.high8 ? 1 : 0)); }
+
+u16 address_register_offset(u8 reg) {
+    return reg == kNoRegister ? State::kZeroOffset : static_cast<u16>(reg * 8);
+}
+
+}  // namespace dualvm::interp::fast

@@ -1,0 +1,24 @@
+// The 64-bit FXSAVE image (SDM vol. 1, table 10-2; vol. 2A, "FXSAVE", table 3-47): how the interpreter keeps x87, MMX
+// and SSE state, ready for the host to load.
+#pragma once
+
+#include <array>
+
+#include "dualvm/types.h"
+
+namespace dualvm::interp {
+
+struct alignas(16) FxImage {
+    static constexpr u32 kMxcsrMask = 0xffff;  // with DAZ
+    u16 fcw = 0x37f, fsw = 0;
+    u8 ftw = 0, reserved1 = 0;
+    u16 fop = 0;
+    u64 fip = 0, fdp = 0;
+    u32 mxcsr = 0x1f80, mxcsr_mask = kMxcsrMask;
+    std::array<std::array<u8, 16>, 8> st{};  // ST(0) to ST(7), 10 bytes each
+    std::array<std::array<u8, 16>, 16> xmm{};
+    std::array<u8, 96> available{};
+};
+static_assert(sizeof(FxImage) == 512);
+
+}  // namespace dualvm::interp

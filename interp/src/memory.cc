@@ -1,0 +1,522 @@
+#include "memory.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "block_cache.h"
+#include "system.h"
+
+namespace dualvm::interp {
+
+// --- segmentation
+// -----------------------------------------------------------------------------------------------------
+
+namespace {
+
+bool canonical(u64 address) { return sign_extend(address & 0xffffffffffff, 6) == address; }
+
+// #SS(0) for the stack segment, #GP(0) for the others.
+bool segment_fault(State& s, SegmentName segment) {
+    s.raise(segment == SS ? SS_ : GP, 0);
+    return false;
+}
+
+// SDM vol. 3A, 5.3: is [offset, offset + size) within the limit? Expand-down segments hold what is above it.
+bool within_limit(const Segment& segment, u64 offset, unsigned size) {
+    const u64 last = offset + size - 1;
+    const bool expand_down = (segment.type() & 0xc) == 0x4;
+    if (expand_down) return offset > segment.limit && last <= (segment.has(Segment::DB) ? 0xffffffffu : 0xffffu);
+    return last <= segment.limit;
+}
+
+// SDM vol. 3A, 5.5: code segments cannot be written, data segments may be read-only, code may be execute-only.
+bool type_allows(const Segment& segment, Access access) {
+    const bool code = (segment.type() & 0x8) != 0, readable_or_writable = (segment.type() & 0x2) != 0;
+    if (access == Access::Write) return !code && readable_or_writable;
+    return !code || readable_or_writable;
+}
+
+}  // namespace
+
+bool linear_address(State& s, SegmentName segment, u64 offset, unsigned size, Access access, u64& linear) {
+    const Segment& seg = s.cpu.segments.seg[segment];
+    if (s.code64()) {
+        // Only FS and GS have a base; limits and types are not checked (SDM vol. 3A, 3.4.4, 5.3.1).
+        linear = offset + (segment == FS || segment == GS ? seg.base : 0);
+        if (!canonical(linear) || !canonical(linear + size - 1)) return segment_fault(s, segment);
+        return true;
+    }
+    linear = (seg.base + offset) & 0xffffffff;
+    if (s.protected_mode() && !s.virtual8086()) {
+        if (seg.has(Segment::Unusable) || !seg.has(Segment::P) || !type_allows(seg, access)) {
+            return segment_fault(s, segment);
+        }
+    }
+    if (!within_limit(seg, offset, size)) return segment_fault(s, segment);
+    return true;
+}
+
+u64 effective_address(const State& s, const Insn& insn) {
+    u64 offset = insn.displacement;
+    if (insn.base != kNoRegister) offset += s.cpu.general.gpr[insn.base];
+    if (insn.index != kNoRegister) offset += s.cpu.general.gpr[insn.index] * insn.scale;
+    return offset & size_mask(insn.address_size);
+}
+
+// --- paging
+// -------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// Bits of page-table entries (SDM vol. 3A, 4.3-4.5).
+enum : u64 {
+    kPresent = 1,
+    kWritable = 2,
+    kUser = 4,
+    kAccessed = 0x20,
+    kDirty = 0x40,
+    kPageSizeBit = 0x80,
+    kNoExecute = u64{1} << 63,
+};
+// Page-fault error code (SDM vol. 3A, 4.7).
+enum : u32 { kErrorPresent = 1, kErrorWrite = 2, kErrorUser = 4, kErrorReserved = 8, kErrorFetch = 16 };
+
+template <class T>
+T read_physical(const State& s, u64 physical) {
+    T value = 0;
+    // Page tables outside RAM read as a floating bus.
+    if (const u8* host = s.machine->vmem().host_page(physical & s.machine->vmem().a20_mask())) {
+        std::memcpy(&value, host, sizeof value);
+    } else {
+        value = static_cast<T>(~T{0});
+    }
+    return value;
+}
+
+template <class T>
+void write_physical_ram(State& s, u64 physical, T value) {
+    physical &= s.machine->vmem().a20_mask();
+    const MemoryRegion* region = s.machine->vmem().find(physical);
+    if (region == nullptr || region->kind != RegionKind::Ram) return;
+    std::memcpy(region->host + (physical - region->base), &value, sizeof value);
+    s.machine->vmem().mark_dirty(*region, physical);
+    s.blocks->written(s, physical, sizeof value);
+}
+
+// What a walk found; entry addresses so that accessed and dirty bits can be set once the access is known to be allowed.
+struct Walk {
+    u64 physical = 0;
+    bool present = false, reserved = false;
+    bool writable = true, user = true, no_execute = false;
+    std::array<u64, 4> entry_address{};
+    std::array<u64, 4> entry{};
+    unsigned depth = 0;
+    bool wide = true;  // 8-byte entries
+    u64 page_bytes = kPageSize;
+};
+
+void add_entry(Walk& w, u64 address, u64 entry) {
+    w.entry_address[w.depth] = address;
+    w.entry[w.depth] = entry;
+    ++w.depth;
+    w.writable = w.writable && (entry & kWritable) != 0;
+    w.user = w.user && (entry & kUser) != 0;
+    w.no_execute = w.no_execute || (entry & kNoExecute) != 0;
+}
+
+// 32-bit paging, with 4 MiB pages and PSE-36 (SDM vol. 3A, 4.3).
+Walk walk_32bit(const State& s, u64 linear) {
+    Walk w;
+    w.wide = false;
+    const u64 pde_address = (s.cpu.control.cr3 & 0xfffff000) + ((linear >> 22) & 0x3ff) * 4;
+    const u32 pde = read_physical<u32>(s, pde_address);
+    if (!(pde & kPresent)) return w;
+    add_entry(w, pde_address, pde);
+    if ((pde & kPageSizeBit) && (s.cpu.control.cr4 & cr4::PSE)) {
+        w.present = true;
+        w.reserved = (pde & 0x200000) != 0;  // bit 21; bits 13-20 are address bits 32-39
+        w.page_bytes = u64{4} << 20;
+        w.physical = (pde & 0xffc00000) | (u64{(pde >> 13) & 0xff} << 32) | (linear & 0x3fffff);
+        return w;
+    }
+    const u64 pte_address = (pde & 0xfffff000) + ((linear >> 12) & 0x3ff) * 4;
+    const u32 pte = read_physical<u32>(s, pte_address);
+    if (!(pte & kPresent)) return w;
+    add_entry(w, pte_address, pte);
+    w.present = true;
+    w.physical = (pte & 0xfffff000) | (linear & 0xfff);
+    return w;
+}
+
+// PAE paging (from a PDPTE register) and 4-level paging share their lower levels (SDM vol. 3A, 4.4, 4.5).
+Walk walk_wide(const State& s, u64 linear) {
+    Walk w;
+    const u64 address_mask = ((u64{1} << s.machine->cpu_model().physical_address_bits()) - 1) & ~kPageMask;
+    u64 reserved_bits = 0x000fffffffffffff & ~kPageMask & ~address_mask;
+    if (!(s.cpu.control.efer & efer::NXE)) reserved_bits |= kNoExecute;
+    u64 table = 0;
+    unsigned shift = 39;
+    if (s.long_mode_active()) {
+        table = s.cpu.control.cr3 & address_mask;
+    } else {
+        const u64 pdpte = s.cpu.control.pdpte[(linear >> 30) & 3];
+        if (!(pdpte & kPresent)) return w;
+        table = pdpte & address_mask;  // reserved bits were checked when it was loaded; it has no permissions
+        shift = 21;
+        // In PAE paging bits 52-62 of PDEs and PTEs are reserved as well (SDM vol. 3A, tables 4-9 to 4-11).
+        reserved_bits |= u64{0x7ff} << 52;
+    }
+    for (;; shift -= 9) {
+        const u64 address = table + ((linear >> shift) & 0x1ff) * 8;
+        const u64 entry = read_physical<u64>(s, address);
+        if (!(entry & kPresent)) return w;
+        add_entry(w, address, entry);
+        if (entry & reserved_bits) w.reserved = true;
+        const bool large = (entry & kPageSizeBit) != 0;
+        if (large && shift >= 30) w.reserved = true;  // PML4E; PDPTE, as 1 GiB pages are not advertised
+        if (w.reserved) {
+            w.present = true;
+            return w;
+        }
+        if (shift == 12 || (large && shift == 21)) {
+            const u64 in_page = (u64{1} << shift) - 1;
+            if (shift == 21 && (entry & in_page & address_mask & ~u64{0x1fff})) w.reserved = true;
+            w.present = true;
+            w.page_bytes = u64{1} << shift;
+            w.physical = (entry & address_mask & ~in_page) | (linear & in_page);
+            return w;
+        }
+        table = entry & address_mask;
+    }
+}
+
+Walk walk(const State& s, u64 linear) {
+    if (!(s.cpu.control.cr0 & cr0::PG)) {
+        Walk w;
+        w.present = true;
+        w.physical = linear & 0xffffffff;
+        return w;
+    }
+    return (s.cpu.control.cr4 & cr4::PAE) ? walk_wide(s, linear) : walk_32bit(s, linear);
+}
+
+bool page_fault(State& s, u64 linear, u32 error_code) {
+    s.cpu.control.cr2 = linear;
+    s.raise(PF, error_code);
+    return false;
+}
+
+// Access rights of a page that is present (SDM vol. 3A, 4.6.1).
+bool page_allows(const State& s, const Walk& w, Access access, bool user) {
+    if (!(s.cpu.control.cr0 & cr0::PG)) return true;
+    const bool nx = (s.cpu.control.efer & efer::NXE) && w.no_execute;
+    if (user) {
+        if (!w.user) return false;
+    } else if (w.user) {
+        if (access == Access::Execute) {
+            if (s.cpu.control.cr4 & cr4::SMEP) return false;
+        } else if (s.cpu.control.cr4 & cr4::SMAP) {
+            // An implicit supervisor access (from CPL 3) is never excused by EFLAGS.AC.
+            if (s.user || !(s.cpu.general.rflags & rflags::AC)) return false;
+        }
+    }
+    if (access == Access::Execute) return !nx;
+    if (access == Access::Write && !w.writable) return !user && !(s.cpu.control.cr0 & cr0::WP);
+    return true;
+}
+
+bool translate_walk(State& s, u64 linear, Access access, bool user, Walk& w) {
+    w = walk(s, linear);
+    u32 error = 0;
+    if (access == Access::Write) error |= kErrorWrite;
+    if (user) error |= kErrorUser;
+    // The fetch bit exists where execution can be forbidden (SDM vol. 3A, 4.7).
+    const bool fetch_bit =
+        ((s.cpu.control.cr4 & cr4::PAE) && (s.cpu.control.efer & efer::NXE)) || (s.cpu.control.cr4 & cr4::SMEP);
+    if (access == Access::Execute && fetch_bit) error |= kErrorFetch;
+    if (!w.present) return page_fault(s, linear, error);
+    if (w.reserved) return page_fault(s, linear, error | kErrorPresent | kErrorReserved);
+    if (!page_allows(s, w, access, user)) return page_fault(s, linear, error | kErrorPresent);
+    for (unsigned i = 0; i < w.depth; ++i) {
+        u64 wanted = w.entry[i] | kAccessed;
+        if (access == Access::Write && i + 1 == w.depth) wanted |= kDirty;
+        if (wanted == w.entry[i]) continue;
+        if (w.wide) {
+            write_physical_ram<u64>(s, w.entry_address[i], wanted);
+        } else {
+            write_physical_ram<u32>(s, w.entry_address[i], static_cast<u32>(wanted));
+        }
+    }
+    return true;
+}
+
+}  // namespace
+
+bool translate(State& s, u64 linear, Access access, bool user, u64& physical) {
+    Walk w;
+    if (!translate_walk(s, linear, access, user, w)) return false;
+    physical = w.physical & s.machine->vmem().a20_mask();
+    return true;
+}
+
+bool peek_translate(const State& s, u64 linear, u64& physical) {
+    const Walk w = walk(s, linear);
+    physical = w.physical & s.machine->vmem().a20_mask();
+    return w.present && !w.reserved;
+}
+
+void flush_tlb(State& s) {
+    for (Tlb& tlb : s.tlbs) {
+        tlb.read.fill(TlbEntry{});
+        tlb.write.fill(TlbEntry{});
+    }
+    s.blocks->mapping_changed(s);
+}
+
+void flush_tlb_page(State& s, u64 linear) {
+    const u64 page = linear & ~kPageMask;
+    for (Tlb& tlb : s.tlbs) {
+        const std::size_t i = (page / kPageSize) % Tlb::kEntries;
+        if (tlb.read[i].tag == page) tlb.read[i] = {};
+        if (tlb.write[i].tag == page) tlb.write[i] = {};
+    }
+    s.blocks->mapping_changed(s);
+}
+
+void privilege_changed(State& s) {
+    s.user = s.cpu.cpl() == 3;
+    s.tlb = &s.tlbs[s.user ? 1 : 0];
+}
+
+// --- linear accesses
+// --------------------------------------------------------------------------------------------------
+
+namespace {
+
+// The bytes of one access that lie in one page.
+struct Piece {
+    u64 physical = 0;
+    u8* host = nullptr;  // nullptr: MMIO, or a write to ROM
+    unsigned size = 0;
+};
+
+// Alignment check: #AC(0) for misaligned data at CPL 3 with CR0.AM and EFLAGS.AC (SDM vol. 3A, 6.15, "Interrupt 17").
+bool aligned_or_unchecked(State& s, u64 linear, unsigned size, Privilege who) {
+    if (!s.user || who == Privilege::Supervisor) return true;
+    if (!(s.cpu.control.cr0 & cr0::AM) || !(s.cpu.general.rflags & rflags::AC)) return true;
+    if ((size & (size - 1)) != 0 || (linear & (std::min(size, 8u) - 1)) == 0) return true;
+    s.raise(AC, 0);
+    return false;
+}
+
+// Translates one page's part of an access, and remembers the page in the TLB if plain RAM answers there.
+bool translate_piece(State& s, u64 linear, Access access, bool user, Piece& piece) {
+    const bool current = user == s.user;
+    Tlb& tlb = s.tlbs[user ? 1 : 0];
+    auto& entries = access == Access::Write ? tlb.write : tlb.read;
+    TlbEntry& entry = entries[(linear / kPageSize) % Tlb::kEntries];
+    Walk w;
+    if (!translate_walk(s, linear, access, user, w)) return false;
+    const VMem& vmem = s.machine->vmem();
+    piece.physical = w.physical & vmem.a20_mask();
+    const MemoryRegion* region = vmem.find(piece.physical);
+    piece.host = nullptr;
+    if (region == nullptr || (access == Access::Write && region->kind != RegionKind::Ram)) return true;
+    piece.host = region->host + (piece.physical - region->base);
+    // A supervisor's right to a user page can come and go with EFLAGS.AC under SMAP: such pages stay out of the TLB.
+    if (w.user && !user && (s.cpu.control.cr4 & cr4::SMAP) && (s.cpu.control.cr0 & cr0::PG)) return true;
+    if (!current) return true;
+    if (access == Access::Write) {
+        s.machine->vmem().mark_dirty(*region, piece.physical);
+        if (s.blocks->page_has_code(piece.physical)) return true;  // every store there must be seen
+    }
+    const u64 page = linear & ~kPageMask;
+    entry.tag = page;
+    entry.addend = reinterpret_cast<u64>(piece.host) - linear;
+    return true;
+}
+
+struct Pieces {
+    std::array<Piece, 2> piece{};
+    unsigned count = 1;
+};
+
+// All translations of an access are made before a byte is moved, so that a fault in its second page leaves no trace.
+bool translate_access(State& s, u64 linear, unsigned size, Access access, Privilege who, Pieces& pieces) {
+    if (!aligned_or_unchecked(s, linear, size, who)) return false;
+    const bool user = s.user && who == Privilege::Current;
+    const auto in_first = static_cast<unsigned>(std::min<u64>(size, kPageSize - (linear & kPageMask)));
+    pieces.piece[0].size = in_first;
+    if (!translate_piece(s, linear, access, user, pieces.piece[0])) return false;
+    if (in_first == size) return true;
+    u64 next = linear + in_first;
+    if (!s.code64()) next &= 0xffffffff;
+    pieces.count = 2;
+    pieces.piece[1].size = size - in_first;
+    return translate_piece(s, next, access, user, pieces.piece[1]);
+}
+
+// MMIO in parts of 8, 4, 2 and 1 bytes: what a bus would do with an odd-sized or split access.
+void mmio_access(State& s, const Piece& piece, u8* data, ExitKind kind) {
+    synchronize_clock(s);
+    for (unsigned done = 0; done < piece.size;) {
+        unsigned n = 8;
+        while (n > piece.size - done) n /= 2;
+        Exit exit;
+        exit.kind = kind;
+        exit.address = piece.physical + done;
+        exit.size = static_cast<u8>(n);
+        exit.data = data + done;
+        handle_exit(*s.machine, exit);
+        ++s.statistics.exits[static_cast<std::size_t>(kind)];
+        done += n;
+    }
+    s.io_done = true;
+}
+
+}  // namespace
+
+bool check_linear(State& s, u64 linear, unsigned size, Access access, Privilege who) {
+    Pieces pieces;
+    return translate_access(s, linear, size, access, who, pieces);
+}
+
+u8* host_address(State& s, u64 linear, Access access) {
+    auto& entries = access == Access::Write ? s.tlb->write : s.tlb->read;
+    const TlbEntry& entry = entries[(linear / kPageSize) % Tlb::kEntries];
+    const u64 page = linear & ~kPageMask;
+    if (entry.tag != page) {
+        const Fault fault = s.fault;
+        const u64 cr2 = s.cpu.control.cr2;
+        if (!check_linear(s, linear, 1, access)) {  // fills the TLB where it may be filled
+            s.fault = fault;
+            s.cpu.control.cr2 = cr2;
+            return nullptr;
+        }
+        if (entry.tag != page) return nullptr;
+    }
+    return reinterpret_cast<u8*>(linear + entry.addend);
+}
+
+bool read_linear(State& s, u64 linear, void* into, unsigned size, Privilege who) {
+    const TlbEntry& entry = s.tlb->read[(linear / kPageSize) % Tlb::kEntries];
+    if (entry.tag == ((linear + size - 1) & ~kPageMask) && (who == Privilege::Current || !s.user) &&
+        aligned_or_unchecked(s, linear, size, who)) {
+        std::memcpy(into, reinterpret_cast<const void*>(linear + entry.addend), size);
+        return true;
+    }
+    Pieces pieces;
+    if (!translate_access(s, linear, size, Access::Read, who, pieces)) return false;
+    auto* to = static_cast<u8*>(into);
+    for (unsigned i = 0; i < pieces.count; ++i) {
+        const Piece& piece = pieces.piece[i];
+        if (piece.host != nullptr) {
+            std::memcpy(to, piece.host, piece.size);
+        } else {
+            mmio_access(s, piece, to, ExitKind::MmioRead);
+        }
+        to += piece.size;
+    }
+    return true;
+}
+
+bool write_linear(State& s, u64 linear, const void* from, unsigned size, Privilege who) {
+    const TlbEntry& entry = s.tlb->write[(linear / kPageSize) % Tlb::kEntries];
+    if (entry.tag == ((linear + size - 1) & ~kPageMask) && (who == Privilege::Current || !s.user) &&
+        aligned_or_unchecked(s, linear, size, who)) {
+        std::memcpy(reinterpret_cast<void*>(linear + entry.addend), from, size);
+        return true;
+    }
+    Pieces pieces;
+    if (!translate_access(s, linear, size, Access::Write, who, pieces)) return false;
+    const auto* source = static_cast<const u8*>(from);
+    for (unsigned i = 0; i < pieces.count; ++i) {
+        const Piece& piece = pieces.piece[i];
+        if (piece.host != nullptr) {
+            std::memcpy(piece.host, source, piece.size);
+            s.machine->vmem().mark_dirty(piece.physical);
+            s.blocks->written(s, piece.physical, piece.size);
+        } else {
+            std::array<u8, 64> copy{};
+            std::memcpy(copy.data(), source, piece.size);
+            mmio_access(s, piece, copy.data(), ExitKind::MmioWrite);
+        }
+        source += piece.size;
+    }
+    return true;
+}
+
+// --- logical accesses
+// -------------------------------------------------------------------------------------------------
+
+bool read_memory(State& s, SegmentName segment, u64 offset, void* into, unsigned size) {
+    u64 linear = 0;
+    return linear_address(s, segment, offset, size, Access::Read, linear) && read_linear(s, linear, into, size);
+}
+
+bool write_memory(State& s, SegmentName segment, u64 offset, const void* from, unsigned size) {
+    u64 linear = 0;
+    return linear_address(s, segment, offset, size, Access::Write, linear) && write_linear(s, linear, from, size);
+}
+
+bool read_value(State& s, SegmentName segment, u64 offset, unsigned size, u64& value) {
+    u64 read = 0;
+    if (!read_memory(s, segment, offset, &read, size)) return false;
+    value = read;
+    return true;
+}
+
+bool write_value(State& s, SegmentName segment, u64 offset, unsigned size, u64 value) {
+    return write_memory(s, segment, offset, &value, size);
+}
+
+// --- operands
+// ---------------------------------------------------------------------------------------------------------
+
+bool read_operand(State& s, const Insn& insn, unsigned index, u64& value) {
+    const Operand& o = insn.operand[index];
+    switch (o.kind) {
+        case OperandKind::Gpr: value = read_gpr(s, o.reg, o.size, o.high8); return true;
+        case OperandKind::Immediate: value = o.imm & size_mask(o.size); return true;
+        case OperandKind::Memory: return read_value(s, insn.segment, effective_address(s, insn), o.size, value);
+        default: value = 0; return true;
+    }
+}
+
+bool read_operand_for_update(State& s, const Insn& insn, unsigned index, u64& value) {
+    const Operand& o = insn.operand[index];
+    if (o.kind != OperandKind::Memory) return read_operand(s, insn, index, value);
+    u64 linear = 0;
+    if (!linear_address(s, insn.segment, effective_address(s, insn), o.size, Access::Write, linear)) return false;
+    if (!check_linear(s, linear, o.size, Access::Write)) return false;
+    u64 read = 0;
+    if (!read_linear(s, linear, &read, o.size)) return false;
+    value = read;
+    return true;
+}
+
+bool write_operand(State& s, const Insn& insn, unsigned index, u64 value) {
+    const Operand& o = insn.operand[index];
+    if (o.kind == OperandKind::Memory) return write_value(s, insn.segment, effective_address(s, insn), o.size, value);
+    write_gpr(s, o.reg, o.size, value, o.high8);
+    return true;
+}
+
+// --- the stack
+// --------------------------------------------------------------------------------------------------------
+
+bool push(State& s, unsigned size, u64 value) {
+    const u64 top = (s.cpu.general.gpr[RSP] - size) & size_mask(stack_size(s));
+    if (!write_value(s, SS, top, size, value)) return false;
+    set_stack_pointer(s, top);
+    return true;
+}
+
+bool pop(State& s, unsigned size, u64& value) {
+    const u64 top = s.cpu.general.gpr[RSP] & size_mask(stack_size(s));
+    if (!read_value(s, SS, top, size, value)) return false;
+    set_stack_pointer(s, top + size);
+    return true;
+}
+
+}  // namespace dualvm::interp

@@ -1,0 +1,171 @@
+#include "translate.h"
+
+#include <Zydis/Zydis.h>
+
+#include <bit>
+#include <optional>
+
+#include "fast/branch.h"
+#include "fast/conditions.h"
+
+namespace dualvm::interp {
+
+namespace {
+
+bool has_memory_operand(const Insn& insn) {
+    for (unsigned i = 0; i < insn.operand_count; ++i) {
+        if (insn.operand[i].kind == OperandKind::Memory) return true;
+    }
+    return false;
+}
+
+// The form of the memory operand that fast handlers serve; none for segments that are not flat and 16-bit addresses.
+std::optional<fast::Form> memory_form(const Insn& insn, u32 mode) {
+    const bool code64 = (mode & ModeKey::kCodeMask) == ModeKey::kCode64;
+    if ((mode & ModeKey::kFlat) == 0) return std::nullopt;
+    const bool based_segment = insn.segment == FS || insn.segment == GS;
+    if (insn.address_size == 4 && !based_segment) return fast::Form::Address32;
+    if (!code64 || insn.address_size != 8) return std::nullopt;
+    if (based_segment) return fast::Form::Segment;
+    return insn.index == kNoRegister ? fast::Form::Base : fast::Form::Indexed;
+}
+
+// How an instruction that has a fast handler treats the arithmetic flags.
+enum class FlagUse : u8 { None, WritesAll, Reads, Keeps };
+
+FlagUse flag_use(const Insn& insn) {
+    if (fast::jump_condition(insn.mnemonic) >= 0 || fast::set_condition(insn.mnemonic) >= 0 ||
+        fast::cmov_condition(insn.mnemonic) >= 0) {
+        return FlagUse::Reads;
+    }
+    switch (insn.mnemonic) {
+        case ZYDIS_MNEMONIC_ADD:
+        case ZYDIS_MNEMONIC_OR:
+        case ZYDIS_MNEMONIC_AND:
+        case ZYDIS_MNEMONIC_SUB:
+        case ZYDIS_MNEMONIC_XOR:
+        case ZYDIS_MNEMONIC_CMP:
+        case ZYDIS_MNEMONIC_TEST:
+        case ZYDIS_MNEMONIC_NEG: return FlagUse::WritesAll;
+        case ZYDIS_MNEMONIC_ADC:
+        case ZYDIS_MNEMONIC_SBB: return FlagUse::Reads;
+        default: return FlagUse::Keeps;
+    }
+}
+
+// Can the handler end in the reference implementation, which wants all flags (and may fault)?
+bool may_leave(const Insn& insn) {
+    switch (insn.mnemonic) {
+        case ZYDIS_MNEMONIC_PUSH:
+        case ZYDIS_MNEMONIC_POP:
+        case ZYDIS_MNEMONIC_LEAVE:
+        case ZYDIS_MNEMONIC_CALL:
+        case ZYDIS_MNEMONIC_RET:
+        case ZYDIS_MNEMONIC_JMP:
+        case ZYDIS_MNEMONIC_DIV:
+        case ZYDIS_MNEMONIC_IDIV: return true;
+        case ZYDIS_MNEMONIC_LEA: return false;
+        default: return has_memory_operand(insn);
+    }
+}
+
+void set_address_fields(const Insn& insn, Op& op) {
+    op.base = fast::address_register_offset(insn.base);
+    op.index = fast::address_register_offset(insn.index);
+    op.at.scale = static_cast<u8>(std::countr_zero(insn.scale));
+    op.at.segment = static_cast<u8>(insn.segment);
+    op.displacement = insn.displacement;
+}
+
+bool is_relative_branch(const Insn& insn) {
+    return insn.operand_count == 1 && insn.operand[0].kind == OperandKind::Relative;
+}
+
+struct Position {
+    u64 rip = 0, next_rip = 0, page = 0;  // page: linear page of the block
+    u64 code_base = 0;
+};
+
+Handler choose(const Insn& insn, const Position& at, u32 mode, bool flags_dead, Op& op) {
+    fast::Choice choice;
+    choice.insn = &insn;
+    choice.mode = mode;
+    choice.flags_dead = flags_dead;
+    choice.next_rip = at.next_rip;
+    if (has_memory_operand(insn)) {
+        const auto form = memory_form(insn, mode);
+        if (!form) return nullptr;
+        choice.form = *form;
+        set_address_fields(insn, op);
+    }
+    if (is_relative_branch(insn)) {
+        auto page_of = [&](u64 rip) { return (at.code_base + rip) / kPageSize; };
+        choice.far_link = page_of(branch_target(insn, at.next_rip)) != at.page || page_of(at.next_rip) != at.page;
+        op.taken = nullptr;
+        op.fall = nullptr;
+    }
+    for (auto family : {fast::choose_move, fast::choose_arithmetic, fast::choose_shift, fast::choose_branch}) {
+        if (Handler handler = family(choice, op)) return handler;
+    }
+    return nullptr;
+}
+
+}  // namespace
+
+void translate_block(Block& block, u64 code_base, const TranslateOptions& options) {
+    Op* ops = block.ops();
+    const u64 mask = (block.mode & ModeKey::kCodeMask) == ModeKey::kCode64 ? ~u64{0} : 0xffffffff;
+    const u64 page = block.second_page != 0 ? ~u64{0} : (code_base + block.rip) / kPageSize;
+    u64 offset = 0;
+    for (unsigned i = 0; i < block.count; ++i) {
+        Op& op = ops[i] = Op{};
+        op.position = static_cast<u8>(i);
+        op.length = block.insns[i].length;
+        op.rip_offset = static_cast<u16>(offset);
+        offset += op.length;
+    }
+    Op& behind = ops[block.count] = Op{};
+    behind.position = block.count;
+    behind.rip_offset = static_cast<u16>(offset);
+    behind.fall = nullptr;
+    const bool same_page = (code_base + block.rip + offset) / kPageSize == page;
+    behind.run = same_page ? fast::fall_through : fast::fall_through_far;
+
+    // Backwards, so that at each instruction it is known whether its flags will be read.
+    bool flags_live = true;
+    for (unsigned i = block.count; i-- > 0;) {
+        const Insn& insn = block.insns[i];
+        Op& op = ops[i];
+        Handler handler = nullptr;
+        if (options.fast_handlers && (block.mode & ModeKey::kPlain) != 0 && !insn.lock) {
+            const u64 rip = (block.rip + op.rip_offset) & mask;
+            const Position at{.rip = rip, .next_rip = (rip + op.length) & mask, .page = page, .code_base = code_base};
+            handler = choose(insn, at, block.mode, options.dead_flags && !flags_live, op);
+        }
+        if (handler == nullptr) {
+            op.run = fast::reference;
+            flags_live = true;
+            continue;
+        }
+        op.run = handler;
+        const FlagUse use = flag_use(insn);
+        if (may_leave(insn) || use == FlagUse::Reads) {
+            flags_live = true;
+        } else if (use == FlagUse::WritesAll) {
+            flags_live = false;
+        }
+    }
+
+    if (!options.fuse || block.count < 2) return;
+    Op &first = ops[block.count - 2], &branch = ops[block.count - 1];
+    const Insn &first_insn = block.insns[block.count - 2], &branch_insn = block.insns[block.count - 1];
+    if (first.run == fast::reference || branch.run == fast::reference || !is_relative_branch(branch_insn)) return;
+    if ((code_base + branch_target(branch_insn, (block.rip + offset) & mask)) / kPageSize != page || !same_page) return;
+    const auto form = memory_form(first_insn, block.mode);
+    if (has_memory_operand(first_insn) && !form) return;
+    if (Handler handler = fast::choose_fused(first_insn, form.value_or(fast::Form::Base), branch_insn)) {
+        first.run = handler;
+    }
+}
+
+}  // namespace dualvm::interp

@@ -1,0 +1,254 @@
+// The fast handlers against the readable reference: random short programs, made by Zydis's encoder, run once with and
+// once without the fast path; registers, flags and memory must be the same.
+#include <Zydis/Zydis.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "dualvm/interp/interpreter.h"
+#include "dualvm/run_loop.h"
+
+namespace dualvm {
+namespace {
+
+using Random = std::mt19937_64;
+
+constexpr u64 kCode = 0x200000, kData = 0x300000, kDataSize = 0x2000, kStack = 0x308000;
+
+// Flat memory: 2 MiB pages, identity-mapped, 64-bit mode; or 32-bit protected mode without paging.
+void set_up(Machine& machine, bool long_mode) {
+    CpuFile& cpu = machine.cpu();
+    cpu.control.cr0 = cr0::PE | cr0::ET | cr0::NE;
+    const u32 code = Segment::P | Segment::S | 11 | Segment::G | (long_mode ? Segment::L : Segment::DB);
+    const u32 data = Segment::P | Segment::S | 3 | Segment::G | Segment::DB;
+    for (Segment& s : cpu.segments.seg) s = {.base = 0, .limit = 0xffffffff, .access = data, .selector = 0x10};
+    cpu.segments.seg[CS] = {.base = 0, .limit = 0xffffffff, .access = code, .selector = 8};
+    if (!long_mode) return;
+    constexpr u64 kTable = 0x10000, kFlags = 3;
+    ASSERT_TRUE(machine.vmem().write_value(kTable, u64{kTable + 0x1000} | kFlags));
+    ASSERT_TRUE(machine.vmem().write_value(kTable + 0x1000, u64{kTable + 0x2000} | kFlags));
+    for (u64 i = 0; i < 4; ++i) {
+        ASSERT_TRUE(machine.vmem().write_value(kTable + 0x2000 + 8 * i, i << 21 | kFlags | 0x80));
+    }
+    cpu.control.cr3 = kTable;
+    cpu.control.cr4 = cr4::PAE;
+    cpu.control.efer = efer::LME | efer::LMA;
+    cpu.control.cr0 |= cr0::PG;
+}
+
+struct Generator {
+    Random random;
+    bool long_mode;
+
+    u64 below(u64 n) { return random() % n; }
+    template <class T, std::size_t N>
+    T pick(const T (&from)[N]) {
+        return from[below(N)];
+    }
+
+    // RSP, RBX (data pointer) and RBP (index) stay what they are; everything else is fair game.
+    ZydisRegister gpr(unsigned size) {
+        static constexpr int kFree[] = {0, 1, 2, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+        const int n = kFree[below(long_mode ? 13 : 5)];
+        switch (size) {
+            case 1:
+                if (!long_mode || below(4) == 0) return static_cast<ZydisRegister>(ZYDIS_REGISTER_AL + below(3));
+                if (below(4) == 0) return static_cast<ZydisRegister>(ZYDIS_REGISTER_AH + below(3));
+                return n < 4 ? static_cast<ZydisRegister>(ZYDIS_REGISTER_AL + n)
+                             : static_cast<ZydisRegister>(ZYDIS_REGISTER_SPL + (n - 4));
+            case 2: return static_cast<ZydisRegister>(ZYDIS_REGISTER_AX + n);
+            case 4: return static_cast<ZydisRegister>(ZYDIS_REGISTER_EAX + n);
+            default: return static_cast<ZydisRegister>(ZYDIS_REGISTER_RAX + n);
+        }
+    }
+    ZydisEncoderOperand reg(unsigned size) {
+        ZydisEncoderOperand o{};
+        o.type = ZYDIS_OPERAND_TYPE_REGISTER;
+        o.reg.value = gpr(size);
+        return o;
+    }
+    ZydisEncoderOperand fixed(ZydisRegister r) {
+        ZydisEncoderOperand o{};
+        o.type = ZYDIS_OPERAND_TYPE_REGISTER;
+        o.reg.value = r;
+        return o;
+    }
+    ZydisEncoderOperand memory(unsigned size) {
+        ZydisEncoderOperand o{};
+        o.type = ZYDIS_OPERAND_TYPE_MEMORY;
+        o.mem.size = static_cast<u16>(size);
+        o.mem.base = long_mode ? ZYDIS_REGISTER_RBX : ZYDIS_REGISTER_EBX;
+        o.mem.displacement = static_cast<i64>(below(kDataSize - 256));
+        if (below(2) == 0) {
+            o.mem.index = long_mode ? ZYDIS_REGISTER_RBP : ZYDIS_REGISTER_EBP;
+            o.mem.scale = static_cast<u8>(1 << below(4));
+        }
+        return o;
+    }
+    ZydisEncoderOperand immediate(unsigned size) {
+        ZydisEncoderOperand o{};
+        o.type = ZYDIS_OPERAND_TYPE_IMMEDIATE;
+        const u64 raw = below(3) == 0 ? below(4) : random();
+        o.imm.s = size == 1 ? static_cast<i8>(raw) : size == 2 ? static_cast<i16>(raw) : static_cast<i32>(raw);
+        return o;
+    }
+    unsigned size() {
+        static constexpr unsigned kSizes[] = {1, 2, 4, 4, 8, 8};
+        return long_mode ? pick(kSizes) : kSizes[below(4)];
+    }
+
+    bool encode(std::vector<u8>& code, ZydisMnemonic mnemonic, std::initializer_list<ZydisEncoderOperand> operands) {
+        ZydisEncoderRequest request{};
+        request.machine_mode = long_mode ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32;
+        request.mnemonic = mnemonic;
+        for (const auto& o : operands) request.operands[request.operand_count++] = o;
+        std::array<u8, 16> bytes{};
+        ZyanUSize length = bytes.size();
+        if (!ZYAN_SUCCESS(ZydisEncoderEncodeInstruction(&request, bytes.data(), &length))) return false;
+        code.insert(code.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(length));
+        return true;
+    }
+
+    // One random instruction of a random family.
+    void instruction(std::vector<u8>& code) {
+        const unsigned n = size();
+        switch (below(14)) {
+            case 0:
+            case 1:
+            case 2:
+            case 3: {
+                static constexpr ZydisMnemonic kBinary[] = {ZYDIS_MNEMONIC_ADD, ZYDIS_MNEMONIC_OR,  ZYDIS_MNEMONIC_ADC,
+                                                            ZYDIS_MNEMONIC_SBB, ZYDIS_MNEMONIC_AND, ZYDIS_MNEMONIC_SUB,
+                                                            ZYDIS_MNEMONIC_XOR, ZYDIS_MNEMONIC_CMP, ZYDIS_MNEMONIC_TEST,
+                                                            ZYDIS_MNEMONIC_MOV};
+                const ZydisMnemonic m = pick(kBinary);
+                switch (below(5)) {
+                    case 0: encode(code, m, {reg(n), reg(n)}); break;
+                    case 1: encode(code, m, {reg(n), immediate(n)}); break;
+                    case 2: encode(code, m, {reg(n), memory(n)}); break;
+                    case 3: encode(code, m, {memory(n), reg(n)}); break;
+                    default: encode(code, m, {memory(n), immediate(n)}); break;
+                }
+                break;
+            }
+            case 4: {
+                static constexpr ZydisMnemonic kUnary[] = {ZYDIS_MNEMONIC_INC, ZYDIS_MNEMONIC_DEC, ZYDIS_MNEMONIC_NEG,
+                                                           ZYDIS_MNEMONIC_NOT};
+                encode(code, pick(kUnary), {below(2) == 0 ? reg(n) : memory(n)});
+                break;
+            }
+            case 5: {
+                static constexpr ZydisMnemonic kShift[] = {ZYDIS_MNEMONIC_ROL, ZYDIS_MNEMONIC_ROR, ZYDIS_MNEMONIC_SHL,
+                                                           ZYDIS_MNEMONIC_SHR, ZYDIS_MNEMONIC_SAR};
+                // Counts of 1 only where OF is defined by it; larger ones leave OF undefined.
+                ZydisEncoderOperand count{};
+                count.type = ZYDIS_OPERAND_TYPE_IMMEDIATE;
+                count.imm.u = below(2);
+                encode(code, pick(kShift), {reg(n), count});
+                break;
+            }
+            case 6: {
+                const unsigned from = below(2) == 0 ? 1 : 2, to = n > from ? n : 4;
+                encode(code, below(2) == 0 ? ZYDIS_MNEMONIC_MOVZX : ZYDIS_MNEMONIC_MOVSX,
+                       {reg(to), below(2) == 0 ? reg(from) : memory(from)});
+                break;
+            }
+            case 7: encode(code, ZYDIS_MNEMONIC_LEA, {reg(n == 1 ? 4 : n), memory(n == 1 ? 4 : n)}); break;
+            case 8: {
+                static constexpr ZydisMnemonic kCmov[] = {ZYDIS_MNEMONIC_CMOVB,  ZYDIS_MNEMONIC_CMOVO,
+                                                          ZYDIS_MNEMONIC_CMOVNZ, ZYDIS_MNEMONIC_CMOVLE,
+                                                          ZYDIS_MNEMONIC_CMOVP,  ZYDIS_MNEMONIC_CMOVNS};
+                const unsigned wide = n == 1 ? 4 : n;
+                encode(code, pick(kCmov), {reg(wide), reg(wide)});
+                break;
+            }
+            case 9: {
+                static constexpr ZydisMnemonic kSet[] = {ZYDIS_MNEMONIC_SETO, ZYDIS_MNEMONIC_SETNB,
+                                                         ZYDIS_MNEMONIC_SETZ, ZYDIS_MNEMONIC_SETNBE,
+                                                         ZYDIS_MNEMONIC_SETL, ZYDIS_MNEMONIC_SETNLE};
+                encode(code, pick(kSet), {reg(1)});
+                break;
+            }
+            case 10: encode(code, ZYDIS_MNEMONIC_XCHG, {reg(n), reg(n)}); break;
+            case 11: encode(code, below(2) == 0 ? ZYDIS_MNEMONIC_CDQ : ZYDIS_MNEMONIC_CWDE, {}); break;
+            case 12: {
+                const unsigned wide = long_mode ? 8 : 4;
+                encode(code, ZYDIS_MNEMONIC_PUSH, {reg(wide)});
+                encode(code, ZYDIS_MNEMONIC_POP, {reg(wide)});
+                break;
+            }
+            default: encode(code, ZYDIS_MNEMONIC_BSWAP, {reg(long_mode && below(2) == 0 ? 8 : 4)}); break;
+        }
+        // Now and then a short forward branch over one more instruction.
+        if (below(4) == 0) {
+            std::vector<u8> skipped;
+            encode(skipped, ZYDIS_MNEMONIC_MOV, {reg(4), immediate(4)});
+            code.push_back(static_cast<u8>(0x70 + below(16)));
+            code.push_back(static_cast<u8>(skipped.size()));
+            code.insert(code.end(), skipped.begin(), skipped.end());
+        }
+    }
+};
+
+struct Outcome2 {
+    CpuFile cpu;
+    std::array<u8, kDataSize> data{};
+    std::string reason;
+};
+
+Outcome2 execute(const std::vector<u8>& code, u64 seed, bool long_mode, std::vector<std::string> without) {
+    auto machine = std::move(*Machine::create({.memory_mebibytes = 4}));
+    set_up(*machine, long_mode);
+    Random random(seed);
+    CpuFile& cpu = machine->cpu();
+    for (u64& r : cpu.general.gpr)
+        r = (random() % 4 == 0 ? random() % 3 - 1 : random()) & (long_mode ? ~0ull : 0xffffffff);
+    cpu.general.gpr[RSP] = kStack;
+    cpu.general.gpr[RBX] = kData;
+    cpu.general.gpr[RBP] = random() % 16;
+    cpu.general.rflags = rflags::Fixed1 | (random() & rflags::Arithmetic);
+    cpu.general.rip = kCode;
+    Outcome2 o;
+    for (u8& b : o.data) b = static_cast<u8>(random());
+    EXPECT_TRUE(machine->vmem().write(kData, o.data.data(), kDataSize));
+    EXPECT_TRUE(machine->vmem().write(kCode, code.data(), code.size()));
+    auto engine = make_interpreter(*machine, {.block_cache_bytes = u64{1} << 20, .without = std::move(without)});
+    o.reason = run_loop(*machine, *engine, {.max_instructions = 1000}, {}).reason;
+    engine->pull(Groups::All);
+    o.cpu = machine->cpu();
+    EXPECT_TRUE(machine->vmem().read(kData, o.data.data(), kDataSize));
+    return o;
+}
+
+std::string hex(const std::vector<u8>& code) {
+    std::string s;
+    for (u8 b : code) s += fmt::format("{:02x} ", b);
+    return s;
+}
+
+void compare_programs(bool long_mode, u64 seed, unsigned programs, const std::vector<std::string>& without) {
+    Generator generator{Random(seed), long_mode};
+    for (unsigned i = 0; i < programs; ++i) {
+        std::vector<u8> code;
+        const u64 length = 1 + generator.below(12);
+        for (u64 k = 0; k < length; ++k) generator.instruction(code);
+        code.push_back(0xf4);  // HLT
+        const Outcome2 fast = execute(code, seed + i, long_mode, without);
+        const Outcome2 reference = execute(code, seed + i, long_mode, {"fast"});
+        EXPECT_EQ(fast.reason, "halted") << hex(code);
+        EXPECT_EQ(fast.reason, reference.reason) << hex(code);
+        EXPECT_EQ(differences(fast.cpu, reference.cpu, Groups::All), "") << hex(code);
+        EXPECT_TRUE(fast.data == reference.data) << hex(code);
+        if (::testing::Test::HasFailure()) return;
+    }
+}
+
+TEST(FastAgainstReference, Random64BitPrograms) { compare_programs(true, 1, 3000, {}); }
+TEST(FastAgainstReference, Random32BitPrograms) { compare_programs(false, 2, 3000, {}); }
+TEST(FastAgainstReference, WithAllFlagsKept) { compare_programs(true, 3, 1000, {"flags"}); }
+TEST(FastAgainstReference, WithoutFusedPairs) { compare_programs(true, 4, 1000, {"fuse"}); }
+TEST(FastAgainstReference, WithoutLinks) { compare_programs(true, 5, 1000, {"links"}); }
+
+}  // namespace
+}  // namespace dualvm

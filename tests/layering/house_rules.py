@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""What every source file here keeps to, and clang-format cannot check.
+
+    house_rules.py ROOT     prints each file that breaks a rule; status 1 if there is one
+"""
+
+import re
+import sys
+from pathlib import Path
+
+FOLDERS = ["machine", "common-devices", "interp", "kvm-accel", "boot", "study", "app", "guests", "bench", "book", "man",
+           "tests", "cmake", "docs"]
+SUFFIXES = {".h", ".cc", ".c", ".S", ".py", ".cmake", ".txt", ".md", ".1"}
+LONGEST = 600  # lines; a file that has more is two files
+# Put together here so that this file does not break its own rule.
+PUT_OFF = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X"]) + r")\b")
+
+
+def violations(root):
+    root = Path(root).resolve()
+    for folder in FOLDERS:
+        for path in sorted((root / folder).rglob("*")):
+            if path.suffix not in SUFFIXES or not path.is_file():
+                continue
+            where = path.relative_to(root).as_posix()
+            lines = path.read_text(encoding="utf-8").splitlines()
+            if len(lines) > LONGEST:
+                yield f"{where}: {len(lines)} lines, more than {LONGEST}"
+            if path.suffix == ".h" and "#pragma once" not in lines:
+                yield f"{where}: no #pragma once"
+            for number, line in enumerate(lines, 1):
+                if PUT_OFF.search(line):
+                    yield f"{where}:{number}: work put off belongs on the issue list: {line.strip()}"
+
+
+def main():
+    if len(sys.argv) != 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+    found = list(violations(sys.argv[1]))
+    print("\n".join(found) if found else "every file keeps the house rules")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
