@@ -3,6 +3,8 @@
 
 #include "cpu.h"
 
+enum { kIoMapBytes = 65536 / 8 };
+
 #ifdef __x86_64__
 // A 64-bit gate (Intel SDM volume 3, section 6.14.1).
 struct Gate {
@@ -19,6 +21,7 @@ struct Tss {
     uint64_t interrupt_stack[7];
     uint64_t reserved2;
     uint16_t reserved3, io_map_base;
+    uint8_t io_map[kIoMapBytes + 1];
 } __attribute__((packed));
 enum { kTssSelector = 0x30 };
 #else
@@ -34,6 +37,7 @@ struct Tss {
     uint32_t stack0, stack_segment0;
     uint32_t unnamed[22];
     uint16_t trap, io_map_base;
+    uint8_t io_map[kIoMapBytes + 1];
 };
 enum { kTssSelector = 0x28 };
 #endif
@@ -102,7 +106,7 @@ void interrupt_dispatch(struct InterruptFrame* frame) {
     handler(frame);
 }
 
-void tss_load(void) {
+void tss_load(enum Ports ports) {
 #ifdef __x86_64__
     tss.ring_stack[0] = (uint64_t)(ring0_stack + sizeof ring0_stack);
     tss.interrupt_stack[0] = (uint64_t)(interrupt_stack + sizeof interrupt_stack);
@@ -110,7 +114,10 @@ void tss_load(void) {
     tss.stack0 = (uint32_t)(ring0_stack + sizeof ring0_stack);
     tss.stack_segment0 = 0x10;
 #endif
-    tss.io_map_base = sizeof tss;  // behind the limit: no I/O permission map
+    // The I/O permission map (Intel SDM volume 1, section 19.5.2): a bit of 0 opens a port to every ring, and the byte
+    // behind the last one must be all ones. A map that begins behind the TSS's limit opens none.
+    tss.io_map_base = ports == kPortsOpen ? offsetof(struct Tss, io_map) : sizeof tss;
+    tss.io_map[kIoMapBytes] = 0xff;
     // An available TSS descriptor (section 8.2.2); in 64-bit mode a second entry holds the base's upper half.
     const uint64_t base = (unsigned long)&tss;
     boot_gdt_spare[0] = (sizeof tss - 1) | (base & 0xffffff) << 16 | (uint64_t)0x89 << 40 | (base >> 24 & 0xff) << 56;

@@ -44,8 +44,10 @@ void interrupt_handle(unsigned vector, InterruptHandler handler);
 // Changes a vector's gate: from which ring INT n may name it and, in 64-bit mode, on which of the TSS's stacks it runs.
 void interrupt_gate(unsigned vector, unsigned privilege, unsigned stack_index);
 
-// Loads a TSS whose ring-0 stack is a small one of its own; in 64-bit mode, IST 1 is another.
-void tss_load(void);
+// Loads a TSS whose ring-0 stack is a small one of its own; in 64-bit mode, IST 1 is another. Its I/O permission map
+// opens all ports to ring 3, or none.
+enum Ports { kPortsClosed, kPortsOpen };
+void tss_load(enum Ports ports);
 
 #ifdef __x86_64__
 // Goes to ring 3: never comes back but by an interrupt, an exception or SYSCALL. `flags` becomes RFLAGS.
