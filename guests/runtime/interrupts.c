@@ -72,6 +72,12 @@ void interrupt_gate(unsigned vector, unsigned privilege, unsigned stack_index) {
     idt[vector] = gate;
 }
 
+void interrupt_gate_set_present(unsigned vector, bool present) {
+    idt[vector].type = (uint8_t)((idt[vector].type & 0x7f) | (present ? 0x80 : 0));
+}
+
+void interrupt_gate_remove(unsigned vector) { idt[vector] = (struct Gate){0}; }
+
 void interrupts_install(void) {
     for (unsigned vector = 0; vector < kGatesBuilt; ++vector) interrupt_gate(vector, 0, 0);
     const struct {

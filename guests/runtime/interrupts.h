@@ -43,6 +43,8 @@ void interrupts_install(void);
 void interrupt_handle(unsigned vector, InterruptHandler handler);
 // Changes a vector's gate: from which ring INT n may name it and, in 64-bit mode, on which of the TSS's stacks it runs.
 void interrupt_gate(unsigned vector, unsigned privilege, unsigned stack_index);
+void interrupt_gate_set_present(unsigned vector, bool present);
+void interrupt_gate_remove(unsigned vector);
 
 // Loads a TSS whose ring-0 stack is a small one of its own; in 64-bit mode, IST 1 is another. Its I/O permission map
 // opens all ports to ring 3, or none.

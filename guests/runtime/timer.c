@@ -20,7 +20,8 @@ void timer_start(unsigned hertz) {
     out8(kSlaveData, 0xff);
 
     const unsigned divisor = kPitHertz / hertz;
-    out8(kPitControl, 0x34);  // counter 0, low byte then high byte, mode 2 (Intel 8254 data sheet, "Control Word Format")
+    out8(kPitControl,
+         0x34);  // counter 0, low byte then high byte, mode 2 (Intel 8254 data sheet, "Control Word Format")
     out8(kCounter0, (uint8_t)divisor);
     out8(kCounter0, (uint8_t)(divisor >> 8));
 }
