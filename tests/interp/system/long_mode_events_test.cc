@@ -49,6 +49,14 @@ TEST_F(LongModeEvents, InterruptStackTableWithoutChangeOfLevel) {
     EXPECT_EQ(seg(SS).selector, kData0);
 }
 
+TEST_F(LongModeEvents, InterruptStackBeyondTheTssIsATssFault) {
+    long_mode();
+    set_gate(0x40, kInterrupt64, kCode0, kHandler, 7);
+    cpu().segments.tr.limit = 0x5a;
+    expect_event_fault(external(0x40), TS, kTask + 1);
+    expect_fault({0xcd, 0x40}, TS, kTask);  // INT 40h: EXT is clear
+}
+
 TEST_F(LongModeEvents, HandlersMustBe64BitCode) {
     long_mode();
     set_gate(0x40, kInterrupt64, kCode16);
