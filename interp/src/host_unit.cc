@@ -110,7 +110,7 @@ Flow execute_sse(State& s, const UnitInsn& unit, void* memory, UnitRegisters& re
 // until the next waiting instruction.
 void execute_x87(State& s, const Insn& insn, void* memory, UnitRegisters& registers, FxImage& image) {
     const UnitInsn& unit = *insn.unit;
-    const u64 fip = image.fip, fdp = image.fdp;
+    const u64 fdp = image.fdp;
     const u16 fop = image.fop;
     execute(unit, memory, registers, image);
     if (unit.control) return;  // these leave the pointers alone, or load them

@@ -1,0 +1,33 @@
+// What a PC's firmware leaves in low memory for whoever looks: the interrupt vector table, the BIOS data area at 400h
+// and the extended one at 9FC00h (IBM PC/AT Technical Reference, "BIOS Data Area"; Ralf Brown's memory lists).
+#include "little_endian.h"
+#include "loaders.h"
+
+namespace dualvm::boot {
+
+void put_bios_data(LoadPlan& plan) {
+    // No BIOS is there, so no vector leads anywhere: the IVT is zero.
+    plan.put_firmware_data(0, std::vector<u8>(kBiosDataArea), "interrupt vector table");
+
+    std::vector<u8> area(kBiosDataAreaEnd - kBiosDataArea);
+    auto set = [&](u64 address, auto value) { store(area, address - kBiosDataArea, value); };
+    set(0x400, u16{0x3f8});                                  // COM1
+    set(0x40e, static_cast<u16>(kExtendedBiosData >> 4));    // segment of the extended area
+    set(0x410, u16{1u << 1 | 2u << 4 | 1u << 9});            // equipment: FPU, 80x25 colour, one serial port
+    set(0x413, static_cast<u16>(kExtendedBiosData / 1024));  // KiB of conventional memory
+    set(0x449, u8{3});                                       // video mode 3: 80x25 text
+    set(0x44a, u16{80});                                     // columns
+    set(0x44c, u16{0x1000});                                 // bytes of a video page
+    set(0x460, u16{0x0607});                                 // cursor: scan lines 6 to 7
+    set(0x463, u16{0x3d4});                                  // CRT controller's port
+    set(0x484, u8{24});                                      // rows - 1
+    set(0x485, u16{16});                                     // scan lines of a character
+    plan.put_firmware_data(kBiosDataArea, std::move(area), "BIOS data area");
+
+    // Its first byte says how many KiB it has.
+    std::vector<u8> extended(kConventionalEnd - kExtendedBiosData);
+    extended[0] = 1;
+    plan.put_firmware_data(kExtendedBiosData, std::move(extended), "extended BIOS data area");
+}
+
+}  // namespace dualvm::boot

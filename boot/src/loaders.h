@@ -1,0 +1,48 @@
+// One function per boot protocol. Each works out a LoadPlan and an entry state; boot.cc makes them happen.
+#pragma once
+
+#include <vector>
+
+#include "dualvm/boot/boot.h"
+#include "load_plan.h"
+
+namespace dualvm::boot {
+
+// What a loader hands back besides the filled plan.
+struct Entry {
+    Protocol protocol = Protocol::Auto;
+    u64 address = 0;  // physical, of the first instruction
+    CpuFile cpu{};    // the boot CPU's complete state
+};
+
+// is_...: the file carries that format's mark. plan_...: everything else is checked, and errors say what is wrong.
+
+bool is_multiboot(std::span<const u8> kernel);
+Expected<Entry> plan_multiboot(const BootImage& image, LoadPlan& plan);
+
+bool is_linux(std::span<const u8> kernel);
+// image.protocol: Linux32 or Linux64; anything else takes the 64-bit entry where the kernel has one.
+Expected<Entry> plan_linux(const BootImage& image, LoadPlan& plan);
+
+// Every ELF file that is_multiboot() did not want.
+Expected<Entry> plan_pvh(const BootImage& image, LoadPlan& plan);
+
+bool is_boot_sector(std::span<const u8> kernel);
+Expected<Entry> plan_boot_sector(const BootImage& image, LoadPlan& plan);
+
+// --- shared by several --------------------------------------------------------------------------------------------
+
+// Where Multiboot's and PVH's structures go, as QEMU has them; below stay the BIOS data area and the initial stack.
+inline constexpr AddressRange kForStructures = {0x9000, kFourGibibytes};
+
+// Modules go page-aligned behind the kernel, where guests expect them that take all memory after the last one.
+struct PlacedModule {
+    u64 address = 0, size = 0;
+    u64 text_address = 0;  // of its string
+};
+Expected<std::vector<PlacedModule>> put_modules(const BootImage& image, LoadPlan& plan);
+
+// The interrupt vector table, the BIOS data area and the extended one.
+void put_bios_data(LoadPlan& plan);
+
+}  // namespace dualvm::boot
