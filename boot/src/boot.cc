@@ -41,6 +41,8 @@ Expected<Entry> plan_guest(const BootImage& image, LoadPlan& plan) {
     if (is_multiboot(image.kernel)) return plan_multiboot(image, plan);
     if (is_elf(image.kernel)) return plan_pvh(image, plan);
     if (is_boot_sector(image.kernel)) return plan_boot_sector(image, plan);
+    const std::string miss = multiboot_near_miss(image.kernel);
+    if (!miss.empty()) return bad_image(image.name, miss, kMultibootHeaderRule);
     return bad_image(
         image.name, "it is no guest that dualvm knows",
         "give a Multiboot 1 kernel (header in the first 8192 bytes), a Linux bzImage, an ELF file with a PVH "

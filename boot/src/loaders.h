@@ -1,6 +1,7 @@
 // One function per boot protocol. Each works out a LoadPlan and an entry state; boot.cc makes them happen.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "dualvm/boot/boot.h"
@@ -18,6 +19,10 @@ struct Entry {
 // is_...: the file carries that format's mark. plan_...: everything else is checked, and errors say what is wrong.
 
 bool is_multiboot(std::span<const u8> kernel);
+// For a file that is none: what keeps a header in it from being one, in words; empty if nothing looks like one.
+std::string multiboot_near_miss(std::span<const u8> kernel);
+inline constexpr const char* kMultibootHeaderRule =
+    "it must lie 4-byte aligned in the first 8192 bytes, with 1BADB002h, flags and checksum adding up to 0";
 Expected<Entry> plan_multiboot(const BootImage& image, LoadPlan& plan);
 
 bool is_linux(std::span<const u8> kernel);

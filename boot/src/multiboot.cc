@@ -168,6 +168,24 @@ Expected<u64> put_info(const BootImage& image, LoadPlan& plan, const Header& hea
 
 bool is_multiboot(std::span<const u8> kernel) { return find_header(kernel).has_value(); }
 
+std::string multiboot_near_miss(std::span<const u8> kernel) {
+    constexpr u64 kLookedAt = u64{16} << 20;
+    const auto part = kernel.first(std::min(kernel.size(), kLookedAt));
+    std::string found;
+    for (u64 offset = 0; offset + 12 <= part.size(); ++offset) {
+        if (part[offset] != (kHeaderMagic & 0xff) || load<u32>(part, offset) != kHeaderMagic) continue;
+        const bool adds_up = kHeaderMagic + *load<u32>(part, offset + 4) + *load<u32>(part, offset + 8) == 0;
+        if (!adds_up) {
+            found = fmt::format("its Multiboot header at {:#x} in the file has a wrong checksum", offset);
+        } else if (offset + 12 > kSearchedBytes) {
+            return fmt::format("its Multiboot header is at {:#x} in the file, behind the first 8192 bytes", offset);
+        } else {
+            return fmt::format("its Multiboot header at {:#x} in the file is not 4-byte aligned", offset);
+        }
+    }
+    return found;
+}
+
 Expected<Entry> plan_multiboot(const BootImage& image, LoadPlan& plan) {
     const auto header = find_header(image.kernel);
     if (!header) {

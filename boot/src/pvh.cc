@@ -24,6 +24,8 @@ constexpr u64 kModuleSize = 32, kMapEntrySize = 24;
 Expected<u64> entry_from_note(const BootImage& image, const ElfImage& elf) {
     const auto note = find_note(elf, kNoteOwner, kPhysicalEntryNote);
     if (!note) {
+        const std::string miss = multiboot_near_miss(image.kernel);
+        if (!miss.empty()) return bad_image(image.name, miss, kMultibootHeaderRule);
         return bad_image(image.name, "it is an ELF file without a Multiboot header and without a PVH entry note",
                          "add a Multiboot 1 header to its first 8192 bytes or a XEN_ELFNOTE_PHYS32_ENTRY note");
     }

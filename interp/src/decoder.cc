@@ -109,6 +109,7 @@ void convert_operands(const ZydisDecodedInstruction& zydis, const ZydisDecodedOp
                 break;
             case ZYDIS_OPERAND_TYPE_IMMEDIATE:
                 o.kind = from.imm.is_relative ? OperandKind::Relative : OperandKind::Immediate;
+                if (i > 0) o.size = insn.operand[0].size;  // an imm32 is sign-extended to what it is added to
                 o.imm = from.imm.is_signed ? static_cast<u64>(from.imm.value.s) : from.imm.value.u;
                 break;
             default: break;

@@ -381,6 +381,23 @@ bool check_linear(State& s, u64 linear, unsigned size, Access access, Privilege 
     return translate_access(s, linear, size, access, who, pieces);
 }
 
+u8* host_address(State& s, u64 linear, Access access) {
+    auto& entries = access == Access::Write ? s.tlb->write : s.tlb->read;
+    const TlbEntry& entry = entries[(linear / kPageSize) % Tlb::kEntries];
+    const u64 page = linear & ~kPageMask;
+    if (entry.tag != page) {
+        const Fault fault = s.fault;
+        const u64 cr2 = s.cpu.control.cr2;
+        if (!check_linear(s, linear, 1, access)) {  // fills the TLB where it may be filled
+            s.fault = fault;
+            s.cpu.control.cr2 = cr2;
+            return nullptr;
+        }
+        if (entry.tag != page) return nullptr;
+    }
+    return reinterpret_cast<u8*>(linear + entry.addend);
+}
+
 bool read_linear(State& s, u64 linear, void* into, unsigned size, Privilege who) {
     const TlbEntry& entry = s.tlb->read[(linear / kPageSize) % Tlb::kEntries];
     if (entry.tag == ((linear + size - 1) & ~kPageMask) && (who == Privilege::Current || !s.user) &&

@@ -31,6 +31,10 @@ bool write_linear(State& s, u64 linear, const void* from, unsigned size, Privile
 // then change.
 bool check_linear(State& s, u64 linear, unsigned size, Access access, Privilege who = Privilege::Current);
 
+// Where the host has the byte at `linear`, if the rest of its page is plain memory that may be accessed so without
+// anything else happening; nullptr otherwise. Never faults.
+u8* host_address(State& s, u64 linear, Access access);
+
 template <class T>
 bool read_linear_value(State& s, u64 linear, T& into, Privilege who = Privilege::Current) {
     return read_linear(s, linear, &into, sizeof into, who);

@@ -101,8 +101,8 @@ TEST_F(BootGuest, AnUnreadableFileIsNamed) {
 
 TEST_F(BootGuest, HugeFilesAreRefusedWithoutReadingThem) {
     const std::string kernel = write("kernel", make_multiboot_elf()), huge = write("huge", {0});
-    std::filesystem::resize_file(huge, std::uintmax_t{1} << 40);  // sparse
-    EXPECT_THAT(boot(huge).error().text, HasSubstr("1099511627776 bytes"));
+    std::filesystem::resize_file(huge, std::uintmax_t{1} << 34);  // sparse
+    EXPECT_THAT(boot(huge).error().text, HasSubstr("17179869184 bytes"));
     EXPECT_THAT(boot(kernel, {huge}).error().text, HasSubstr("cannot read initrd"));
 }
 

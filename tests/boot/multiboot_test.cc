@@ -107,6 +107,17 @@ TEST(Multiboot, AHeaderBehindTheFirst8192BytesIsNotOne) {
     EXPECT_EQ(error_of(image), "");
 }
 
+TEST(Multiboot, AHeaderThatIsAlmostOneIsExplained) {
+    Bytes image = make_multiboot_elf(), flat(0x3000);
+    put(image, 0x1008, 0u);
+    EXPECT_THAT(error_of(image), HasSubstr("Multiboot header at 0x1000 in the file has a wrong checksum"));
+    put_multiboot_header(flat, 0x102, 3);
+    EXPECT_THAT(error_of(flat), HasSubstr("at 0x102 in the file is not 4-byte aligned"));
+    flat.assign(0x3000, 0);
+    put_multiboot_header(flat, 0x2000, 3);
+    EXPECT_THAT(error_of(flat), HasSubstr("at 0x2000 in the file, behind the first 8192 bytes"));
+}
+
 TEST(Multiboot, AKernelLinkedHighIsEnteredAtItsPhysicalAddress) {
     auto machine = make_machine();
     Bytes image = make_elf32(0x80100020, {{.offset = 0x1000,

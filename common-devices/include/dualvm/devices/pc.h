@@ -1,0 +1,39 @@
+// The PC: every device made, wired and mapped on one Machine.
+#pragma once
+
+#include <ctime>
+#include <functional>
+#include <optional>
+#include <span>
+
+#include "dualvm/devices/uart16550.h"
+#include "dualvm/devices/vga_text.h"
+#include "dualvm/machine.h"
+
+namespace dualvm::devices {
+
+struct PcConfig {
+    std::function<void(u8)> serial_output;         // COM1; dropped if empty
+    std::function<void(u8)> debug_console_output;  // E9h and 402h; dropped if empty
+    // Time of day at power-on. Default: the host's under a host clock, 2000-01-01 00:00:00 UTC under a virtual one, so
+    // that a run is the same every time.
+    std::optional<std::time_t> start_time;
+};
+
+class Pc {
+public:
+    // The devices belong to the machine; the Pc just knows them, and must not outlive it.
+    static Expected<std::unique_ptr<Pc>> build(Machine& machine, const PcConfig& config);
+
+    void serial_input(std::span<const u8> bytes) { com1_->receive(bytes); }
+    // Bytes of serial_input() that the guest has not read yet.
+    std::size_t serial_input_waiting() const { return com1_->waiting(); }
+    const VgaText& vga() const { return *vga_; }
+
+private:
+    Pc() = default;
+    Uart16550* com1_ = nullptr;
+    VgaText* vga_ = nullptr;
+};
+
+}  // namespace dualvm::devices

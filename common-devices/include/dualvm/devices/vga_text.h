@@ -1,0 +1,68 @@
+// VGA in text mode (IBM VGA technical reference): 32 KiB of characters and attributes at B8000h, and the registers that
+// text guests touch. Graphics modes come with a later device; the register file is kept whole for them.
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "dualvm/clock.h"
+#include "dualvm/vio.h"
+
+namespace dualvm::devices {
+
+class VgaText final : public Device {
+public:
+    static constexpr u64 kWindow = 0xa0000, kWindowSize = 0x20000;  // A0000h-BFFFFh, MMIO
+    static constexpr u64 kPorts = 0x3b0, kPortsSize = 0x30;         // 3B0h-3DFh
+    // Offsets: the window from 0, the ports from kPortsOffset.
+    static constexpr u64 kPortsOffset = 0x100000;
+    static constexpr unsigned kColumns = 80, kRows = 25;
+
+    explicit VgaText(Clock& clock);
+
+    struct Cell {
+        u8 character = ' ', attribute = 7;
+        bool operator==(const Cell&) const = default;
+    };
+    struct Cursor {
+        unsigned row = 0, column = 0;
+        bool visible = false;
+    };
+    Cell cell(unsigned row, unsigned column) const;
+    Cursor cursor() const;
+    // The screen as UTF-8: 25 lines, blanks at their ends cut, empty lines at the end left out.
+    std::string text() const;
+    // True once the guest has written to text memory.
+    bool used() const { return used_; }
+
+    const char* name() const override { return "vga"; }
+    u64 read(u64 offset, unsigned size) override;
+    void write(u64 offset, unsigned size, u64 value) override;
+    void reset() override;
+    void save(ArchiveWriter& out) const override;
+    void load(ArchiveReader& in) override;
+
+private:
+    static constexpr u64 kTextOffset = 0x18000;  // B8000h within the window
+    u8 read_port(unsigned port);
+    void write_port(unsigned port, u8 value);
+    unsigned start_address() const { return (unsigned{crtc_[0x0c]} << 8 | crtc_[0x0d]) * 2; }
+
+    Clock& clock_;
+    std::vector<u8> memory_;  // the whole window
+    std::array<u8, 256> crtc_{};
+    std::array<u8, 8> sequencer_{};
+    std::array<u8, 16> graphics_{};
+    std::array<u8, 32> attribute_{};
+    std::array<u8, 768> palette_{};
+    u8 crtc_index_ = 0, sequencer_index_ = 0, graphics_index_ = 0, attribute_index_ = 0, misc_ = 0x67, feature_ = 0;
+    u8 dac_mask_ = 0xff, dac_state_ = 0;
+    u16 dac_read_ = 0, dac_write_ = 0;
+    bool attribute_data_next_ = false, used_ = false;
+};
+
+// A character of code page 437, which VGA's font shows, as UTF-8.
+std::string from_code_page_437(u8 character);
+
+}  // namespace dualvm::devices

@@ -1,0 +1,256 @@
+#include "dualvm/devices/vga_text.h"
+
+#include <algorithm>
+
+namespace dualvm::devices {
+
+namespace {
+
+// Port numbers (IBM VGA technical reference, "Registers"); 3Bxh stand for 3Dxh on a monochrome set-up.
+enum : unsigned {
+    kAttribute = 0x3c0,
+    kAttributeRead = 0x3c1,
+    kMiscWrite = 0x3c2,
+    kSequencerIndex = 0x3c4,
+    kSequencerData = 0x3c5,
+    kDacMask = 0x3c6,
+    kDacReadIndex = 0x3c7,
+    kDacWriteIndex = 0x3c8,
+    kDacData = 0x3c9,
+    kFeatureRead = 0x3ca,
+    kMiscRead = 0x3cc,
+    kGraphicsIndex = 0x3ce,
+    kGraphicsData = 0x3cf,
+    kCrtcIndex = 0x3d4,
+    kCrtcData = 0x3d5,
+    kStatus = 0x3da
+};
+
+// CRT controller values of mode 3, 80 x 25 (the BIOS's parameter table).
+constexpr std::array<u8, 25> kMode3Crtc = {0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0x00, 0x4f, 0x0d, 0x0e, 0x00,
+                                           0x00, 0x00, 0x00, 0x9c, 0x8e, 0x8f, 0x28, 0x1f, 0x96, 0xb9, 0xa3, 0xff};
+
+}  // namespace
+
+VgaText::VgaText(Clock& clock) : clock_(clock), memory_(kWindowSize) { VgaText::reset(); }
+
+void VgaText::reset() {
+    std::fill(memory_.begin(), memory_.end(), 0);
+    for (u64 i = kTextOffset; i < kWindowSize; i += 2) {
+        memory_[i] = ' ';
+        memory_[i + 1] = 7;
+    }
+    crtc_ = {};
+    std::copy(kMode3Crtc.begin(), kMode3Crtc.end(), crtc_.begin());
+    sequencer_ = {3, 0, 3, 0, 2};
+    graphics_ = {0, 0, 0, 0, 0, 0x10, 0x0e, 0, 0xff};
+    attribute_ = {};
+    for (u8 i = 0; i < 16; ++i) attribute_[i] = i;
+    palette_ = {};
+    crtc_index_ = sequencer_index_ = graphics_index_ = attribute_index_ = feature_ = dac_state_ = 0;
+    misc_ = 0x67;
+    dac_mask_ = 0xff;
+    dac_read_ = dac_write_ = 0;
+    attribute_data_next_ = used_ = false;
+}
+
+VgaText::Cell VgaText::cell(unsigned row, unsigned column) const {
+    // Text memory is 32 KiB and wraps.
+    const u64 at = (start_address() + (u64{row} * kColumns + column) * 2) % 0x8000;
+    return {memory_[kTextOffset + at], memory_[kTextOffset + at + 1]};
+}
+
+VgaText::Cursor VgaText::cursor() const {
+    const unsigned at = (unsigned{crtc_[0x0e]} << 8 | crtc_[0x0f]) - start_address() / 2;
+    if (at >= kColumns * kRows) return {};
+    return {.row = at / kColumns, .column = at % kColumns, .visible = (crtc_[0x0a] & 0x20) == 0};
+}
+
+std::string VgaText::text() const {
+    std::string screen;
+    std::string pending;  // line ends and blanks that count only if something follows
+    for (unsigned row = 0; row < kRows; ++row) {
+        for (unsigned column = 0; column < kColumns; ++column) {
+            const u8 c = cell(row, column).character;
+            if (c == ' ' || c == 0) {
+                pending += ' ';
+                continue;
+            }
+            screen += pending + from_code_page_437(c);
+            pending.clear();
+        }
+        pending.erase(pending.find_last_not_of(' ') + 1);
+        pending += '\n';
+    }
+    return screen.empty() ? screen : screen + '\n';
+}
+
+u8 VgaText::read_port(unsigned port) {
+    switch (port) {
+        case kAttribute: return attribute_index_;
+        case kAttributeRead: return attribute_[attribute_index_ & 0x1f];
+        case kMiscWrite: return 0x10;  // input status 0: a display is connected
+        case kSequencerIndex: return sequencer_index_;
+        case kSequencerData: return sequencer_[sequencer_index_ & 7];
+        case kDacMask: return dac_mask_;
+        case kDacReadIndex: return dac_state_;
+        case kDacWriteIndex: return static_cast<u8>(dac_write_ / 3);
+        case kDacData: {
+            const u8 value = palette_[dac_read_];
+            dac_read_ = static_cast<u16>((dac_read_ + 1) % palette_.size());
+            return value;
+        }
+        case kFeatureRead: return feature_;
+        case kMiscRead: return misc_;
+        case kGraphicsIndex: return graphics_index_;
+        case kGraphicsData: return graphics_[graphics_index_ & 0xf];
+        case kCrtcIndex: return crtc_index_;
+        case kCrtcData: return crtc_[crtc_index_];
+        case kStatus: {
+            attribute_data_next_ = false;
+            // 70 frames a second with 400 of 449 lines shown; a line takes 31.8 microseconds, a fifth of it retrace.
+            const Nanoseconds in_frame = clock_.now() % 14'268'000, line = 31'777;
+            const bool vertical = in_frame >= 400 * line, blank = vertical || in_frame % line >= 25'400;
+            return static_cast<u8>((blank ? 1 : 0) | (vertical ? 8 : 0));
+        }
+        default: return 0xff;
+    }
+}
+
+void VgaText::write_port(unsigned port, u8 value) {
+    switch (port) {
+        case kAttribute:
+            if (attribute_data_next_) {
+                attribute_[attribute_index_ & 0x1f] = value;
+            } else {
+                attribute_index_ = value;
+            }
+            attribute_data_next_ = !attribute_data_next_;
+            break;
+        case kMiscWrite: misc_ = value; break;
+        case kSequencerIndex: sequencer_index_ = value; break;
+        case kSequencerData: sequencer_[sequencer_index_ & 7] = value; break;
+        case kDacMask: dac_mask_ = value; break;
+        case kDacReadIndex:
+            dac_read_ = static_cast<u16>(value * 3);
+            dac_state_ = 3;
+            break;
+        case kDacWriteIndex:
+            dac_write_ = static_cast<u16>(value * 3);
+            dac_state_ = 0;
+            break;
+        case kDacData:
+            palette_[dac_write_] = value & 0x3f;
+            dac_write_ = static_cast<u16>((dac_write_ + 1) % palette_.size());
+            break;
+        case kGraphicsIndex: graphics_index_ = value; break;
+        case kGraphicsData: graphics_[graphics_index_ & 0xf] = value; break;
+        case kCrtcIndex: crtc_index_ = value; break;
+        case kCrtcData: crtc_[crtc_index_] = value; break;
+        case kStatus: feature_ = value; break;
+        default: break;
+    }
+}
+
+u64 VgaText::read(u64 offset, unsigned size) {
+    u64 value = 0;
+    for (unsigned i = 0; i < size; ++i) {
+        const u64 at = offset + i;
+        u8 byte = 0xff;
+        if (at < kWindowSize) {
+            byte = memory_[at];
+        } else if (at >= kPortsOffset) {
+            unsigned port = static_cast<unsigned>(at - kPortsOffset + kPorts);
+            const bool color = (misc_ & 1) != 0;
+            if (port < 0x3c0 && !color) port += 0x20;
+            byte = port < 0x3c0 ? 0xff : read_port(port);
+        }
+        value |= u64{byte} << (8 * i);
+    }
+    return value;
+}
+
+void VgaText::write(u64 offset, unsigned size, u64 value) {
+    for (unsigned i = 0; i < size; ++i) {
+        const u64 at = offset + i;
+        const auto byte = static_cast<u8>(value >> (8 * i));
+        if (at < kWindowSize) {
+            memory_[at] = byte;
+            used_ = used_ || at >= kTextOffset;
+        } else if (at >= kPortsOffset) {
+            unsigned port = static_cast<unsigned>(at - kPortsOffset + kPorts);
+            const bool color = (misc_ & 1) != 0;
+            if (port < 0x3c0 && !color) port += 0x20;
+            if (port >= 0x3c0) write_port(port, byte);
+        }
+    }
+}
+
+void VgaText::save(ArchiveWriter& out) const {
+    out.tag("VGA ", 1);
+    out.put_bytes(memory_.data(), memory_.size());
+    out.put_bytes(crtc_.data(), crtc_.size());
+    out.put_bytes(sequencer_.data(), sequencer_.size());
+    out.put_bytes(graphics_.data(), graphics_.size());
+    out.put_bytes(attribute_.data(), attribute_.size());
+    out.put_bytes(palette_.data(), palette_.size());
+    for (u8 v :
+         {crtc_index_, sequencer_index_, graphics_index_, attribute_index_, misc_, feature_, dac_mask_, dac_state_}) {
+        out.put(v);
+    }
+    out.put(dac_read_);
+    out.put(dac_write_);
+    out.put(static_cast<u8>(attribute_data_next_));
+    out.put(static_cast<u8>(used_));
+}
+
+void VgaText::load(ArchiveReader& in) {
+    if (!in.expect("VGA ", 1)) return;
+    in.get_bytes(memory_.data(), memory_.size());
+    in.get_bytes(crtc_.data(), crtc_.size());
+    in.get_bytes(sequencer_.data(), sequencer_.size());
+    in.get_bytes(graphics_.data(), graphics_.size());
+    in.get_bytes(attribute_.data(), attribute_.size());
+    in.get_bytes(palette_.data(), palette_.size());
+    for (u8* v : {&crtc_index_, &sequencer_index_, &graphics_index_, &attribute_index_, &misc_, &feature_, &dac_mask_,
+                  &dac_state_}) {
+        in.get(*v);
+    }
+    in.get(dac_read_);
+    in.get(dac_write_);
+    attribute_data_next_ = in.get<u8>() != 0;
+    used_ = in.get<u8>() != 0;
+    if (dac_read_ >= palette_.size() || dac_write_ >= palette_.size()) in.set_bad();
+    if (!in.ok()) reset();
+}
+
+std::string from_code_page_437(u8 character) {
+    // 00h-1Fh and 7Fh-FFh as Unicode code points; the rest is ASCII.
+    static constexpr std::array<char16_t, 32> kLow = {u' ', u'☺', u'☻', u'♥', u'♦', u'♣', u'♠', u'•', u'◘', u'○', u'◙',
+                                                      u'♂', u'♀', u'♪', u'♫', u'☼', u'►', u'◄', u'↕', u'‼', u'¶', u'§',
+                                                      u'▬', u'↨', u'↑', u'↓', u'→', u'←', u'∟', u'↔', u'▲', u'▼'};
+    static constexpr std::array<char16_t, 129> kHigh = {
+        u'⌂', u'Ç', u'ü', u'é', u'â', u'ä', u'à', u'å', u'ç', u'ê',     u'ë', u'è', u'ï', u'î', u'ì', u'Ä', u'Å',
+        u'É', u'æ', u'Æ', u'ô', u'ö', u'ò', u'û', u'ù', u'ÿ', u'Ö',     u'Ü', u'¢', u'£', u'¥', u'₧', u'ƒ', u'á',
+        u'í', u'ó', u'ú', u'ñ', u'Ñ', u'ª', u'º', u'¿', u'⌐', u'¬',     u'½', u'¼', u'¡', u'«', u'»', u'░', u'▒',
+        u'▓', u'│', u'┤', u'╡', u'╢', u'╖', u'╕', u'╣', u'║', u'╗',     u'╝', u'╜', u'╛', u'┐', u'└', u'┴', u'┬',
+        u'├', u'─', u'┼', u'╞', u'╟', u'╚', u'╔', u'╩', u'╦', u'╠',     u'═', u'╬', u'╧', u'╨', u'╤', u'╥', u'╙',
+        u'╘', u'╒', u'╓', u'╫', u'╪', u'┘', u'┌', u'█', u'▄', u'▌',     u'▐', u'▀', u'α', u'ß', u'Γ', u'π', u'Σ',
+        u'σ', u'µ', u'τ', u'Φ', u'Θ', u'Ω', u'δ', u'∞', u'φ', u'ε',     u'∩', u'≡', u'±', u'≥', u'≤', u'⌠', u'⌡',
+        u'÷', u'≈', u'°', u'∙', u'·', u'√', u'ⁿ', u'²', u'■', u'\u00a0'};
+    const unsigned code = character < 32 ? kLow[character] : character >= 0x7f ? kHigh[character - 0x7fu] : character;
+    std::string utf8;
+    if (code < 0x80) {
+        utf8 += static_cast<char>(code);
+    } else if (code < 0x800) {
+        utf8 += static_cast<char>(0xc0 | code >> 6);
+        utf8 += static_cast<char>(0x80 | (code & 0x3f));
+    } else {
+        utf8 += static_cast<char>(0xe0 | code >> 12);
+        utf8 += static_cast<char>(0x80 | ((code >> 6) & 0x3f));
+        utf8 += static_cast<char>(0x80 | (code & 0x3f));
+    }
+    return utf8;
+}
+
+}  // namespace dualvm::devices

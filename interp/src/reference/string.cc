@@ -1,0 +1,250 @@
+// MOVS STOS LODS SCAS CMPS INS OUTS, with REP, REPE and REPNE.
+//
+// A repeated instruction is restartable: after each element RSI, RDI and RCX say what is left, so a fault or an
+// interrupt in the middle finds the instruction ready to go on (SDM vol. 2B, "REP"). Runs of MOVS and STOS within a
+// page of plain memory are moved as blocks.
+#include <algorithm>
+#include <cstring>
+
+#include "reference.h"
+#include "reference_flags.h"
+#include "system_forms.h"
+
+namespace dualvm::interp {
+
+namespace {
+
+// What one call of a repeated instruction does at most, before interrupts are looked at again.
+constexpr u64 kElementsAtOnce = 4096;
+
+// One execution: sizes, direction, and the registers that move.
+struct Run {
+    State& s;
+    const Insn& insn;
+    unsigned size;  // of an element
+    u64 mask;       // of addresses and the count
+    u64 step;       // +size or -size, by DF
+
+    Run(State& state, const Insn& instruction, unsigned element)
+        : s(state),
+          insn(instruction),
+          size(element),
+          mask(size_mask(instruction.address_size)),
+          step(flag(state, rflags::DF) ? u64{0} - element : element) {}
+
+    u64 source() const { return s.cpu.general.gpr[RSI] & mask; }
+    u64 destination() const { return s.cpu.general.gpr[RDI] & mask; }
+    void advance(Gpr reg, u64 elements = 1) const {
+        write_gpr(s, reg, insn.address_size, s.cpu.general.gpr[reg] + step * elements);
+    }
+    bool read_source(u64& value) const { return read_value(s, insn.segment, source(), size, value); }
+    bool read_destination(u64& value) const { return read_value(s, ES, destination(), size, value); }
+    bool write_destination(u64 value) const { return write_value(s, ES, destination(), size, value); }
+};
+
+enum class Element : u8 { Done, LastOfRun, Fault };
+
+// Repeats `element` as the prefix says. `bulk(count)` may do several elements at once: it returns how many, 0 for none.
+template <class One, class Bulk>
+Flow repeat(const Run& run, One element, Bulk bulk) {
+    State& s = run.s;
+    if (!run.insn.rep && !run.insn.repne) return element() == Element::Fault ? Flow::Fault : Flow::Next;
+    u64 budget = kElementsAtOnce;
+    while (true) {
+        const u64 left = s.cpu.general.gpr[RCX] & run.mask;
+        if (left == 0) return Flow::Next;
+        if (budget == 0 || s.io_done || s.code_written) return Flow::Again;
+        u64 done = bulk(std::min(left, budget));
+        bool last = false;
+        if (done == 0) {
+            const Element result = element();
+            if (result == Element::Fault) return Flow::Fault;
+            last = result == Element::LastOfRun;
+            done = 1;
+        }
+        write_gpr(s, RCX, run.insn.address_size, left - done);
+        budget -= done;
+        if (last) return Flow::Next;
+    }
+}
+
+u64 no_bulk(u64) { return 0; }
+
+// Elements from `offset` upwards that lie in one page of plain memory, and where the host has it.
+struct Plain {
+    u8* host = nullptr;
+    u64 elements = 0;
+};
+Plain plain_run(const Run& run, SegmentName segment, u64 offset, u64 elements, Access access) {
+    State& s = run.s;
+    if (flag(s, rflags::DF) || elements < 2) return {};
+    if (s.virtual8086() || !s.protected_mode()) return {};
+    const Fault kept = s.fault;
+    u64 linear = 0;
+    if (!linear_address(s, segment, offset, run.size, access, linear)) {
+        s.fault = kept;  // the element itself will fault again, in its turn
+        return {};
+    }
+    elements = std::min(elements, (kPageSize - (linear & kPageMask)) / run.size);
+    if (elements < 2 || offset + elements * run.size - 1 > run.mask) return {};
+    u64 last = 0;
+    const auto bytes = static_cast<unsigned>(elements * run.size);
+    if (!linear_address(s, segment, offset, bytes, access, last)) {
+        s.fault = kept;
+        return {};
+    }
+    return {host_address(s, linear, access), elements};
+}
+
+// MOVS: ES:[(R)DI] := DS:[(R)SI].
+Flow movs(State& s, const Insn& insn, unsigned size) {
+    const Run run(s, insn, size);
+    auto one = [&] {
+        u64 value = 0;
+        if (!run.read_source(value) || !run.write_destination(value)) return Element::Fault;
+        run.advance(RSI);
+        run.advance(RDI);
+        return Element::Done;
+    };
+    auto bulk = [&](u64 elements) -> u64 {
+        const Plain from = plain_run(run, insn.segment, run.source(), elements, Access::Read);
+        if (from.host == nullptr) return 0;
+        const Plain to = plain_run(run, ES, run.destination(), from.elements, Access::Write);
+        if (to.host == nullptr) return 0;
+        const u64 bytes = to.elements * size;
+        // A copy onto bytes that are still to be read repeats them: element by element, then.
+        if (to.host > from.host && to.host < from.host + bytes) return 0;
+        std::memmove(to.host, from.host, bytes);
+        run.advance(RSI, to.elements);
+        run.advance(RDI, to.elements);
+        return to.elements;
+    };
+    return repeat(run, one, bulk);
+}
+
+// STOS: ES:[(R)DI] := (R)AX.
+Flow stos(State& s, const Insn& insn, unsigned size) {
+    const Run run(s, insn, size);
+    const u64 value = read_gpr(s, RAX, size);
+    auto one = [&] {
+        if (!run.write_destination(value)) return Element::Fault;
+        run.advance(RDI);
+        return Element::Done;
+    };
+    auto bulk = [&](u64 elements) -> u64 {
+        const Plain to = plain_run(run, ES, run.destination(), elements, Access::Write);
+        if (to.host == nullptr) return 0;
+        for (u64 i = 0; i < to.elements; ++i) std::memcpy(to.host + i * size, &value, size);
+        run.advance(RDI, to.elements);
+        return to.elements;
+    };
+    return repeat(run, one, bulk);
+}
+
+// LODS: (R)AX := DS:[(R)SI].
+Flow lods(State& s, const Insn& insn, unsigned size) {
+    const Run run(s, insn, size);
+    auto one = [&] {
+        u64 value = 0;
+        if (!run.read_source(value)) return Element::Fault;
+        write_gpr(s, RAX, size, value);
+        run.advance(RSI);
+        return Element::Done;
+    };
+    return repeat(run, one, no_bulk);
+}
+
+// REPE goes on while ZF is set, REPNE while it is clear.
+Element compared(const Run& run) {
+    const bool zero = flag(run.s, rflags::ZF);
+    return (run.insn.rep && !zero) || (run.insn.repne && zero) ? Element::LastOfRun : Element::Done;
+}
+
+// SCAS: the flags of (R)AX - ES:[(R)DI].
+Flow scas(State& s, const Insn& insn, unsigned size) {
+    const Run run(s, insn, size);
+    auto one = [&] {
+        u64 value = 0;
+        if (!run.read_destination(value)) return Element::Fault;
+        set_flags(s, rflags::Arithmetic, subtract_with_flags(read_gpr(s, RAX, size), value, 0, size).flags);
+        run.advance(RDI);
+        return compared(run);
+    };
+    return repeat(run, one, no_bulk);
+}
+
+// CMPS: the flags of DS:[(R)SI] - ES:[(R)DI].
+Flow cmps(State& s, const Insn& insn, unsigned size) {
+    const Run run(s, insn, size);
+    auto one = [&] {
+        u64 a = 0, b = 0;
+        if (!run.read_source(a) || !run.read_destination(b)) return Element::Fault;
+        set_flags(s, rflags::Arithmetic, subtract_with_flags(a, b, 0, size).flags);
+        run.advance(RSI);
+        run.advance(RDI);
+        return compared(run);
+    };
+    return repeat(run, one, no_bulk);
+}
+
+u16 port(const State& s) { return static_cast<u16>(s.cpu.general.gpr[RDX]); }
+
+// INS: ES:[(R)DI] := port DX. The place is checked before the device is asked: reading a port cannot be undone.
+Flow ins(State& s, const Insn& insn, unsigned size) {
+    const Run run(s, insn, size);
+    if (!io_permitted(s, port(s), size)) return Flow::Fault;
+    auto one = [&] {
+        u64 linear = 0;
+        if (!linear_address(s, ES, run.destination(), size, Access::Write, linear)) return Element::Fault;
+        if (!check_linear(s, linear, size, Access::Write)) return Element::Fault;
+        const u64 value = port_read(s, port(s), size);
+        if (!write_linear(s, linear, &value, size)) return Element::Fault;
+        run.advance(RDI);
+        return Element::Done;
+    };
+    return repeat(run, one, no_bulk);
+}
+
+// OUTS: port DX := DS:[(R)SI].
+Flow outs(State& s, const Insn& insn, unsigned size) {
+    const Run run(s, insn, size);
+    if (!io_permitted(s, port(s), size)) return Flow::Fault;
+    auto one = [&] {
+        u64 value = 0;
+        if (!run.read_source(value)) return Element::Fault;
+        port_write(s, port(s), size, value);
+        run.advance(RSI);
+        return Element::Done;
+    };
+    return repeat(run, one, no_bulk);
+}
+
+using Sized = Flow (*)(State&, const Insn&, unsigned);
+template <Sized kFamily, unsigned kSize>
+Flow of_size(State& s, const Insn& insn) {
+    return kFamily(s, insn, kSize);
+}
+
+}  // namespace
+
+void add_string_instructions(ReferenceTable& table) {
+#define DUALVM_ADD_SIZES(NAME, FAMILY)                       \
+    table.add(ZYDIS_MNEMONIC_##NAME##B, of_size<FAMILY, 1>); \
+    table.add(ZYDIS_MNEMONIC_##NAME##W, of_size<FAMILY, 2>); \
+    table.add(ZYDIS_MNEMONIC_##NAME##D, of_size<FAMILY, 4>);
+    DUALVM_ADD_SIZES(MOVS, movs)
+    DUALVM_ADD_SIZES(STOS, stos)
+    DUALVM_ADD_SIZES(LODS, lods)
+    DUALVM_ADD_SIZES(SCAS, scas)
+    DUALVM_ADD_SIZES(CMPS, cmps)
+    DUALVM_ADD_SIZES(INS, ins)
+    DUALVM_ADD_SIZES(OUTS, outs)
+#undef DUALVM_ADD_SIZES
+    table.add(ZYDIS_MNEMONIC_MOVSQ, of_size<movs, 8>);
+    table.add(ZYDIS_MNEMONIC_STOSQ, of_size<stos, 8>);
+    table.add(ZYDIS_MNEMONIC_LODSQ, of_size<lods, 8>);
+    table.add(ZYDIS_MNEMONIC_SCASQ, of_size<scas, 8>);
+    table.add(ZYDIS_MNEMONIC_CMPSQ, of_size<cmps, 8>);
+}
+
+}  // namespace dualvm::interp
