@@ -1,0 +1,8 @@
+// Hello from 64-bit mode.
+#include "guest.h"
+
+int guest_main(void) {
+    serial_open();
+    print("Hello from 64-bit mode\n");
+    return 0;
+}
