@@ -58,7 +58,7 @@ def kvm_lacks(build):
     The one place that knows what `dualvm probe --json` looks like:
     {"engine": "kvm", "available": bool, "rows": [{"id": ..., "value": ..., "text": ...}]}.
     """
-    run = subprocess.run([str(Path(build) / "dualvm"), "probe", "--json"], capture_output=True, text=True, timeout=TIMEOUT)
+    run = subprocess.run([str(Path(build) / "dualvm"), "probe", "--json=-"], capture_output=True, text=True, timeout=TIMEOUT)
     try:
         report = json.loads(run.stdout)
     except ValueError:
