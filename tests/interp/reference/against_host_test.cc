@@ -1,61 +1,16 @@
 // The reference implementations against the host CPU, in 64-bit mode: random operands, flags and addresses. Registers,
 // memory, flags that the manual defines, and faults must be the same.
-#include <gtest/gtest.h>
-
-#include <cstring>
-
-#include "trial.h"
+#include "host_comparison.h"
 
 namespace dualvm::interp {
 namespace {
 
 __extension__ using I128 = __int128;
-using Sizes = std::vector<unsigned>;
-using Bytes = std::initializer_list<u8>;
 const Sizes kAll = {1, 2, 4, 8}, kWords = {2, 4, 8};
 
-class AgainstHost : public ::testing::Test {
+class AgainstHost : public HostComparison {
 protected:
-    void SetUp() override {
-        host_ = HostCpu::get();
-        if (host_ == nullptr) GTEST_SKIP() << "the addresses of the test's window are taken in this process";
-        cpu_.enter_user_program(true);
-    }
-
-    void check(const Form& form, unsigned trials = 600) {
-        unsigned done = 0;
-        for (unsigned i = 0; i < trials; ++i) {
-            Trial trial;
-            if (!maker_.make(form, trial)) continue;
-            ++done;
-            const std::string difference = compare(cpu_, *host_, trial, Bits::Mode64);
-            ASSERT_EQ(difference, "") << form.operands;
-        }
-        EXPECT_GT(done, trials / 4) << ZydisMnemonicGetString(form.mnemonic) << " " << form.operands;
-    }
-    void check_all(std::initializer_list<ZydisMnemonic> mnemonics, std::initializer_list<const char*> operands,
-                   const Sizes& sizes) {
-        for (ZydisMnemonic m : mnemonics) {
-            for (const char* o : operands) check({m, o, sizes});
-        }
-    }
-    // `prepare` may set registers.
-    template <class Prepare>
-    void check_raw(Bytes insn, unsigned trials, Prepare prepare) {
-        for (unsigned i = 0; i < trials; ++i) {
-            Trial trial;
-            maker_.make_raw(std::vector<u8>(insn), trial);
-            prepare(trial);
-            ASSERT_EQ(compare(cpu_, *host_, trial, Bits::Mode64), "");
-        }
-    }
-    void check_raw(Bytes insn, unsigned trials = 300) {
-        check_raw(insn, trials, [](Trial&) {});
-    }
-
-    HostCpu* host_ = nullptr;
-    TestCpu cpu_;
-    TrialMaker maker_{20, Bits::Mode64};
+    AgainstHost() : HostComparison(Bits::Mode64) {}
 };
 
 TEST_F(AgainstHost, AddAndSubtract) {
@@ -266,7 +221,6 @@ TEST_F(AgainstHost, JumpsCallsAndReturns) {
     check_raw({0xc3}, 50, to_target);
     check_raw({0xc2, 0x34, 0x00}, 50, to_target);
     check_raw({0xf3, 0xc3}, 50, to_target);  // REP RET
-    // A prefix of 66h: Intel ignores it on near branches in 64-bit mode.
 }
 TEST_F(AgainstHost, CallWithoutAStackFaults) {
     check_raw({0xe8, short_to_target(5), 0, 0, 0}, 100, [&](Trial& t) { t.gpr[RSP] = maker_.window_address(); });

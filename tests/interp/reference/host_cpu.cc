@@ -227,8 +227,7 @@ HostResult HostCpu::finish(void (*enter)()) {
 }
 
 bool HostCpu::can_run32() {
-    // ARPL AX, AX in 32-bit code, a prefix without effect (REX-like MOVSXD) in 64-bit code: AX as it is sets no ZF, so
-    // what tells the modes apart is INC EAX (40h), which 64-bit code reads as a REX prefix of the NOP behind it.
+    // 40h is INC EAX in 32-bit code; 64-bit code reads it as a REX prefix of the NOP behind it.
     constexpr std::array<u8, 2> kIncNop = {0x40, 0x90};
     std::array<u64, 16> gpr{};
     gpr[RSP] = kWindow + kPageSize;
