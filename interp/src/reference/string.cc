@@ -163,8 +163,8 @@ Element compared(const Run& run) {
     return (run.insn.rep && !zero) || (run.insn.repne && zero) ? Element::LastOfRun : Element::Done;
 }
 
-// "If a fault occurs during CMPS or SCAS with REPE or REPNE, EFLAGS is restored to the state prior to the execution of
-// the instruction" (SDM vol. 2B, "REP"); the registers stay at the element that faulted.
+// A fault in the middle of CMPS or SCAS with REPE or REPNE gives back the flags from before the instruction; the
+// registers stay at the element that faulted (SDM vol. 2B, "REP").
 template <class One>
 Flow repeat_comparison(const Run& run, One element) {
     const u64 before = run.s.cpu.general.rflags;
