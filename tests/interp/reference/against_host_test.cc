@@ -37,6 +37,15 @@ TEST_F(AgainstHost, DivideAtTheEdge) {
         t.mnemonic = ZYDIS_MNEMONIC_IDIV;
     });
 }
+// The one quotient that does not even fit 128 bits.
+TEST_F(AgainstHost, DivideTheLowestNumberByMinusOne) {
+    check_raw({0x48, 0xf7, 0xfb}, 1, [](Trial& t) {
+        t.gpr[RDX] = u64{1} << 63;
+        t.gpr[RAX] = 0;
+        t.gpr[RBX] = ~u64{0};
+        t.mnemonic = ZYDIS_MNEMONIC_IDIV;
+    });
+}
 TEST_F(AgainstHost, ExtendTheAccumulator) {
     for (ZydisMnemonic m : {ZYDIS_MNEMONIC_CBW, ZYDIS_MNEMONIC_CWDE, ZYDIS_MNEMONIC_CDQE, ZYDIS_MNEMONIC_CWD,
                             ZYDIS_MNEMONIC_CDQ, ZYDIS_MNEMONIC_CQO}) {

@@ -95,6 +95,17 @@ TEST_F(String, ALimitInTheMiddleLeavesRegistersAtTheElement) {
     EXPECT_EQ(cpu_.gpr(RDI), 0x2000u);
     EXPECT_EQ(cpu_.gpr(RCX), 7u);
 }
+TEST_F(String, BlocksEndWhereAddressesWrap) {
+    cpu_.enter_protected_mode(16);
+    cpu_.segment(ES).base = 0x10800;  // so that the wrap is in the middle of a page
+    cpu_.gpr(RDI) = 0xfffc;
+    cpu_.gpr(RCX) = 8;
+    cpu_.gpr(RAX) = 0x99;
+    EXPECT_EQ(run({0xf3, 0xaa}), Flow::Next);
+    EXPECT_EQ(cpu_.peek(0x207fc, 8), 0x99999999u);
+    EXPECT_EQ(cpu_.peek(0x10800, 8), 0x99999999u);
+    EXPECT_EQ(cpu_.gpr(RDI), 4u);
+}
 TEST_F(String, MisalignedElementsAreCheckedInBlocksToo) {
     cpu_.enter_user_program(true);
     cpu_.state().cpu.control.cr0 |= cr0::AM;
