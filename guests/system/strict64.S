@@ -9,11 +9,15 @@
     .equ DR7_WRITE, 0x000d0402     // breakpoint 0, globally enabled: on writes of 4 bytes
     .equ CR4_RESERVED, 1 << 15
     .equ MSR_UNKNOWN, 0x40001234
+    .equ CR0_NE, 1 << 5            // x87 errors are #MF
+    .equ UNMASK_DIVISION, 0x037b   // control word: division by zero is not masked
 
     .section .rodata
     .globl guest_name
 guest_name:
     .asciz "strict"
+division_unmasked:
+    .word UNMASK_DIVISION
 
     .text
     .globl raise_exceptions
@@ -61,6 +65,18 @@ raise_exceptions:
 
     mov ecx, MSR_UNKNOWN
     fault "#GP: RDMSR of an MSR that is not there", 13, 0, rdmsr
+
+    // TCG lets the error pass until a WAIT.
+    mov rax, cr0
+    or eax, CR0_NE
+    mov cr0, rax
+    fninit
+    fldcw division_unmasked[rip]
+    fld1
+    fldz
+    fdivp
+    fault "#MF: the x87 instruction after a division by zero", 16, 0, fld1
+    fninit
 
     mov rsp, rbp
     pop rbp
