@@ -1,5 +1,5 @@
-// Exceptions at ring 0 in 64-bit mode: vector, error code and saved RIP; double faults on a stack of their own; and INT n
-// for every free vector. The instructions are in exceptions64.S (all that integer code can raise) or, for the guests
+// Exceptions at ring 0 in 64-bit mode: vector, error code and saved RIP; double faults on a stack of their own; and INT
+// n for every free vector. The instructions are in exceptions64.S (all that integer code can raise) or, for the guests
 // `strict` and `fpu-faults`, in strict64.S and fpu-faults64.S.
 #include "../runtime/faults.h"
 
