@@ -6,7 +6,6 @@
     .code64
     .equ NOT_PRESENT_VECTOR, 0x32  // an interrupt gate with P = 0
     .equ NO_GATE_VECTOR, 0x33      // nothing there: type 0
-    .equ DR7_WRITE, 0x000d0402     // breakpoint 0, globally enabled: on writes of 4 bytes
     .equ CR4_RESERVED, 1 << 15
     .equ MSR_UNKNOWN, 0x40001234
     .equ CR0_NE, 1 << 5            // x87 errors are #MF
@@ -26,14 +25,7 @@ raise_exceptions:
     push rbp
     mov rbp, rsp
 
-    // TCG misses the first; the second is #UD there.
-    lea rax, watched[rip]
-    mov dr0, rax
-    mov eax, DR7_WRITE
-    mov dr7, rax
-    trap "#DB: breakpoint on a write", 1, 0, mov dword ptr [rax], 1
-    xor eax, eax
-    mov dr7, rax
+    // #UD in TCG.
     trap "#DB: INT1", 1, 0, .byte 0xf1
 
     // TCG's error code has twice the vector's index, in 64-bit mode.
@@ -85,7 +77,5 @@ raise_exceptions:
 
     .bss
     .balign 16
-watched:
-    .fill 16
 idt_register:
     .fill 16
