@@ -90,7 +90,11 @@ public:
         copy_groups(state_->cpu, machine_.cpu(), groups);
         if (any(groups & Groups::Msrs)) state_->tsc_offset = machine_.cpu().msrs.tsc - machine_.clock().now();
         if (any(groups & Groups::Fpu)) load_fx_image(state_->fx, state_->cpu.fpu);
-        if (any(groups & (Groups::Control | Groups::Segments))) flush_tlb(*state_);
+        if (any(groups & (Groups::Control | Groups::Segments))) {
+            // Another engine may have run since: what it wrote to memory, nobody saw.
+            flush_tlb(*state_);
+            blocks_->forget_all(*state_);
+        }
         blocks_->refresh_mode(*state_);
     }
 
@@ -173,6 +177,10 @@ void Interpreter::deliver_pending_events() {
         e.nmi_pending = false;
         event.kind = EventKind::Nmi;
         event.vector = NMI;
+    } else if (e.interrupt_accepted) {
+        e.interrupt_accepted = false;
+        event.kind = EventKind::External;
+        event.vector = e.interrupt_vector;
     } else if (interruptible() && machine_.interrupt_pending()) {
         event.kind = EventKind::External;
         event.vector = machine_.acknowledge_interrupt();
