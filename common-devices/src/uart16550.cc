@@ -94,6 +94,10 @@ void Uart16550::refill() {
     update_interrupt();
 }
 
+bool Uart16550::interrupts_on_input() const {
+    return (ier_ & kIerReceive) != 0 && (mcr_ & kMcrOut2) != 0 && !loopback();
+}
+
 void Uart16550::receive(std::span<const u8> bytes) {
     outside_.insert(outside_.end(), bytes.begin(), bytes.end());
     if (!loopback()) refill();

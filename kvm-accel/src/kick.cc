@@ -100,6 +100,7 @@ void Kicker::enter(Nanoseconds host_time) {
     thread_.store(pthread_self());
     inside_.store(true, std::memory_order_release);
     if (host_time == kNever) return;
+    take_timeout();  // one that fired while the vCPU was out has done its work
     const Nanoseconds deadline = monotonic_now() + host_time;
     if (deadline < armed_for_ || !has_timer_ || pthread_equal(timer_thread_, pthread_self()) == 0) arm(deadline);
 }

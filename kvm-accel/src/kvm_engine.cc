@@ -138,8 +138,8 @@ void KvmEngine::set_single_step(bool on) {
 }
 
 bool KvmEngine::wakes_up() {
-    finish_access();
-    const bool interrupts = vcpu_.run().if_flag != 0;
+    pull(Groups::General);
+    const bool interrupts = (machine_.cpu().general.rflags & rflags::IF) != 0;
     return (machine_.interrupt_pending() && interrupts) || machine_.cpu().events.nmi_pending;
 }
 

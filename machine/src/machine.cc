@@ -53,9 +53,7 @@ u64 load(const u8* from, unsigned size) {
     return value;
 }
 
-}  // namespace
-
-Outcome handle_exit(Machine& machine, Exit& exit) {
+Outcome dispatch(Machine& machine, Exit& exit) {
     VIo& vio = machine.vio();
     switch (exit.kind) {
         case ExitKind::PortRead:
@@ -89,6 +87,14 @@ Outcome handle_exit(Machine& machine, Exit& exit) {
         case ExitKind::Failure: return Outcome::Stop;
     }
     return Outcome::Stop;
+}
+
+}  // namespace
+
+Outcome handle_exit(Machine& machine, Exit& exit) {
+    const Outcome outcome = dispatch(machine, exit);
+    if (machine.exit_observer()) machine.exit_observer()(exit);
+    return outcome;
 }
 
 }  // namespace dualvm

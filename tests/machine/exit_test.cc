@@ -56,6 +56,16 @@ TEST_F(HandleExit, EndsAndWaitsAreTold) {
     }
 }
 
+TEST_F(HandleExit, ObserversSeeAnAccessOnceItHasItsValue) {
+    latch.value = 0x7b;
+    u64 seen = 0;
+    machine->observe_exits([&](const Exit& exit) { seen = exit.data[0]; });
+    std::array<u8, 1> data{};
+    Exit read{.kind = ExitKind::MmioRead, .address = 0xd0000000, .size = 1, .data = data.data()};
+    handle_exit(*machine, read);
+    EXPECT_EQ(seen, 0x7bu);
+}
+
 TEST(Machine, TheFirstRequestWins) {
     auto m = std::move(*Machine::create({.memory_mebibytes = 1}));
     m->request({.kind = RequestKind::DebugExit, .debug_exit_value = 3});

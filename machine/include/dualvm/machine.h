@@ -1,6 +1,7 @@
 // Machine: CPUs, memory, I/O and time put together; and what happens after an engine's exit.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -49,6 +50,7 @@ public:
 
     // The interrupt controller; a machine without one never interrupts.
     void set_interrupt_source(InterruptSource* source) { interrupts_ = source; }
+    InterruptSource* interrupt_source() const { return interrupts_; }
     bool interrupt_pending() const { return interrupts_ != nullptr && interrupts_->pending(); }
     u8 acknowledge_interrupt() { return interrupts_->acknowledge(); }
 
@@ -62,6 +64,10 @@ public:
     const std::vector<std::unique_ptr<Device>>& devices() const { return devices_; }
     // CPUs and devices to their power-on state; memory stays.
     void reset();
+
+    // Called with every exit that handle_exit() has handled, whichever engine it came from: `-d exits` prints them.
+    void observe_exits(std::function<void(const Exit&)> observer) { exit_observer_ = std::move(observer); }
+    const std::function<void(const Exit&)>& exit_observer() const { return exit_observer_; }
 
     // --- attention: what makes an engine come back to the run loop after the current instruction ------------------
     void request(Request request);
@@ -82,6 +88,7 @@ private:
     std::vector<CpuFile> cpus_;
     std::vector<std::unique_ptr<Device>> devices_;
     InterruptSource* interrupts_ = nullptr;
+    std::function<void(const Exit&)> exit_observer_;
     std::optional<Request> request_;
     bool attention_ = false;
 };

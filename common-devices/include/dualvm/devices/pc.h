@@ -28,6 +28,8 @@ public:
     void serial_input(std::span<const u8> bytes) { com1_->receive(bytes); }
     // Bytes of serial_input() that the guest has not read yet.
     std::size_t serial_input_waiting() const { return com1_->waiting(); }
+    // True if serial_input() can wake a guest that waits in HLT.
+    bool serial_input_interrupts() const { return com1_->interrupts_on_input(); }
     const VgaText& vga() const { return *vga_; }
 
 private:

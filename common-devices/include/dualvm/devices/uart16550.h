@@ -23,6 +23,8 @@ public:
     void receive(std::span<const u8> bytes);
     // Bytes that the guest has not read yet, in the FIFO or waiting for it.
     std::size_t waiting() const { return fifo_.size() + outside_.size(); }
+    // True if a character from outside would raise an interrupt.
+    bool interrupts_on_input() const;
 
     const char* name() const override { return "uart16550"; }
     u64 read(u64 offset, unsigned size) override;

@@ -1,0 +1,78 @@
+#include "engines.h"
+
+#include <fmt/format.h>
+
+#include "dualvm/interp/interpreter.h"
+#include "dualvm/kvm/kvm_engine.h"
+
+namespace dualvm::app {
+
+namespace {
+
+constexpr u32 bit(CpuMode mode) { return 1u << static_cast<unsigned>(mode); }
+constexpr u32 kKernelModes = bit(CpuMode::Real) | bit(CpuMode::Protected32) | bit(CpuMode::Long64);
+
+// Why a run needs an engine that counts instructions; nothing if it doesn't.
+const char* needs_counting(const Options& options) {
+    if (options.engine.limits.max_instructions != kUnlimited) return "--max-insns counts instructions";
+    if (options.engine.clock == ClockKind::Virtual) return "--clock=virtual counts instructions";
+    if (options.command == Command::Trace) return "it steps through everything";
+    return nullptr;
+}
+
+// What is wrong with KVM here; empty if it runs a guest's kernel as well as its programs on the CPU itself.
+std::string drawback_of_kvm(const EngineOptions& options) {
+    auto machine = Machine::create({.memory_mebibytes = 1, .clock = ClockKind::Host});
+    if (!machine) return machine.error().text;
+    EngineOptions bare = options;
+    bare.rescue = false;
+    auto engine = make_engine(**machine, EngineName::Kvm, bare);
+    if (!engine) return engine.error().text;
+    const Capabilities can = (*engine)->capabilities();
+    if ((can.direct_modes_ring0 & kKernelModes) == kKernelModes) return {};
+    if ((can.direct_modes_ring3 & kKernelModes) != 0) {
+        return "this host's KVM runs only user-mode code directly (--engine=kvm takes it nevertheless)";
+    }
+    return "this host's KVM emulates (--engine=kvm takes it nevertheless)";
+}
+
+}  // namespace
+
+const char* to_string(EngineName engine) {
+    switch (engine) {
+        case EngineName::Auto: return "auto";
+        case EngineName::Interp: return "interp";
+        case EngineName::Kvm: return "kvm";
+    }
+    return "?";
+}
+
+EngineChoice choose_engine(const Options& options) {
+    EngineChoice choice;
+    choice.engine = options.engine.engine;
+    if (choice.engine == EngineName::Auto) {
+        if (const char* why = needs_counting(options)) {
+            choice.engine = EngineName::Interp;
+            choice.why = why;
+        } else if (const std::string drawback = drawback_of_kvm(options.engine); !drawback.empty()) {
+            choice.engine = EngineName::Interp;
+            choice.why = drawback;
+        } else {
+            choice.engine = EngineName::Kvm;
+            choice.why = "this host's CPU runs all guest code directly";
+        }
+    }
+    const ClockKind usual = choice.engine == EngineName::Kvm ? ClockKind::Host : ClockKind::Virtual;
+    choice.clock = options.engine.clock.value_or(usual);
+    return choice;
+}
+
+Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engine, const EngineOptions& options) {
+    if (engine != EngineName::Kvm) return make_interpreter(machine);
+    KvmOptions kvm;
+    kvm.device = options.kvm_device;
+    if (options.rescue) kvm.rescue = make_interpreter(machine);
+    return make_kvm_engine(machine, std::move(kvm));
+}
+
+}  // namespace dualvm::app

@@ -1,0 +1,26 @@
+// Engines by name, and which of them is best for this host.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "dualvm/machine.h"
+#include "options.h"
+
+namespace dualvm::app {
+
+const char* to_string(EngineName engine);
+
+struct EngineChoice {
+    EngineName engine = EngineName::Interp;  // never Auto
+    ClockKind clock = ClockKind::Virtual;
+    std::string why;  // empty if the user chose
+};
+
+// Makes `auto` one of the others. A user's own choice is taken as it is.
+EngineChoice choose_engine(const Options& options);
+
+// An Error of status EngineUnavailable if this host lacks it.
+Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engine, const EngineOptions& options);
+
+}  // namespace dualvm::app

@@ -1,0 +1,46 @@
+#include "guest.h"
+
+#include "interruption.h"
+
+namespace dualvm::app {
+
+Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind clock, const GuestOutputs& outputs) {
+    Guest guest;
+    auto machine = Machine::create({.memory_mebibytes = options.guest.memory_mebibytes, .clock = clock});
+    if (!machine) return tl::unexpected(machine.error());
+    guest.machine = std::move(*machine);
+
+    devices::PcConfig config;
+    config.serial_output = outputs.serial;
+    config.debug_console_output = outputs.debug_console;
+    auto pc = devices::Pc::build(*guest.machine, config);
+    if (!pc) return tl::unexpected(pc.error());
+    guest.pc = std::move(*pc);
+
+    auto booted = boot::boot_guest(*guest.machine, options.guest.boot);
+    if (!booted) return tl::unexpected(booted.error());
+    guest.boot = std::move(*booted);
+    if (outputs.loaded) outputs.loaded(guest.boot);
+
+    auto made = make_engine(*guest.machine, engine, options.engine);
+    if (!made) return tl::unexpected(made.error());
+    guest.engine = std::move(*made);
+    guest.engine->push(Groups::All);
+    return guest;
+}
+
+RunHooks usual_hooks(Machine& machine, const Options& options) {
+    RunHooks hooks;
+    hooks.interrupted = &interrupted_flag();
+    if (options.guest.reboot) {
+        hooks.reboot = [&machine, &options]() -> Expected<void> {
+            if (auto again = boot::boot_guest(machine, options.guest.boot); !again) {
+                return tl::unexpected(again.error());
+            }
+            return {};
+        };
+    }
+    return hooks;
+}
+
+}  // namespace dualvm::app

@@ -1,0 +1,34 @@
+// A PC with its guest loaded and an engine on it, as run, compare and trace use it.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "dualvm/devices/pc.h"
+#include "dualvm/run_loop.h"
+#include "engines.h"
+#include "options.h"
+
+namespace dualvm::app {
+
+struct GuestOutputs {
+    std::function<void(u8)> serial;         // dropped if empty
+    std::function<void(u8)> debug_console;  // likewise
+    std::function<void(const boot::BootReport&)> loaded;
+};
+
+// Members are destroyed from the last to the first: the engine goes before its machine.
+struct Guest {
+    std::unique_ptr<Machine> machine;
+    std::unique_ptr<devices::Pc> pc;
+    boot::BootReport boot;
+    std::unique_ptr<Engine> engine;
+};
+
+Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind clock, const GuestOutputs& outputs);
+
+// The hooks that every run has: a signal ends it, and a reset starts the guest again unless -no-reboot says otherwise.
+// `machine` and `options` must outlive them.
+RunHooks usual_hooks(Machine& machine, const Options& options);
+
+}  // namespace dualvm::app

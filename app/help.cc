@@ -1,0 +1,201 @@
+#include "help.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+namespace dualvm::app {
+
+namespace {
+
+// Options that are QEMU's, spelled as in its manual.
+constexpr std::array<std::string_view, 7> kQemuOptions = {"kernel",    "initrd",    "append", "serial",
+                                                          "nographic", "no-reboot", "no-acpi"};
+
+class Formatter final : public CLI::Formatter {
+public:
+    Formatter() { column_width(32); }
+
+    std::string make_option_name(const CLI::Option* option, bool is_positional) const override {
+        if (is_positional) return option->get_name(true, false);
+        std::string names;
+        for (const std::string& name : option->get_snames()) names += (names.empty() ? "-" : ", -") + name;
+        for (const std::string& name : option->get_lnames()) {
+            const bool qemu = std::find(kQemuOptions.begin(), kQemuOptions.end(), name) != kQemuOptions.end();
+            names += (names.empty() ? "" : ", ") + std::string(qemu ? "-" : "--") + name;
+        }
+        return names;
+    }
+    std::string make_option_opts(const CLI::Option* option) const override {
+        const std::string& value = option->get_option_text();
+        return value.empty() || value[0] == '[' ? value : ' ' + value;
+    }
+    std::string make_usage(const CLI::App* command, std::string name) const override {
+        if (command->get_parent() == nullptr) return "\nUsage: dualvm COMMAND [OPTIONS]   (dualvm COMMAND --help)\n";
+        return '\n' + CLI::Formatter::make_usage(command, std::move(name));
+    }
+};
+
+constexpr const char* kStatuses = R"(Exit status:
+  odd   the guest wrote v to the debug-exit port F4h: (v << 1) | 1, as with QEMU's isa-debug-exit
+  0     the guest halted or powered the machine off
+  2     unknown option or bad value
+  4     bad image or configuration; a file could not be read or written
+  6     the engine is not available on this host
+  8     triple fault: the guest could not handle an exception
+  10    the engine could not execute an instruction (address, bytes and disassembly are printed)
+  12    a limit was reached: --max-insns, --timeout, Ctrl-C, or the reader of the output left
+  14    the engines disagreed
+)";
+
+constexpr const char* kTopFooter = R"(
+One machine model - CPU registers (CPUFile), memory (vMEM), devices (vIO) - and several ways of running it: the engine
+'interp' reads the guest's instructions one by one, the engine 'kvm' lets the host's CPU execute them.
+
+Examples:
+  dualvm run -kernel build/guests/hello64.elf               a greeting from a 64-bit guest
+  dualvm run --engine=interp --stats -kernel GUEST          what the interpreter did, in numbers
+  dualvm compare -kernel build/guests/sieve.elf             the same guest under every engine, side by side
+  dualvm probe                                              what this host's /dev/kvm can do
+  dualvm trace -kernel GUEST --count 20                     the first 20 instructions and what each changed
+  dualvm disasm GUEST                                       its instructions, from the entry point on
+
+Options can be written with one dash or two, their values after a space or '='.
+
+)";
+
+constexpr const char* kRunFooter = R"(
+The guest's serial port (COM1) is standard output and standard input; everything that dualvm itself has to say goes to
+standard error. At a terminal: Ctrl-A x leaves, Ctrl-A Ctrl-A sends Ctrl-A, Ctrl-A h helps; Ctrl-C goes to the guest.
+
+A guest (-kernel) is a Multiboot 1 kernel, a kernel with a PVH note, a Linux bzImage or a raw boot sector; which of them
+is found out by looking. --engine=auto takes kvm where the host's CPU runs kernel-mode guest code directly, else interp,
+and says so in one line.
+
+Under --clock=virtual (interp's default) the guest's timers count its instructions, at 1 per nanosecond, and its day
+begins at 2000-01-01: every run is the same. Under --clock=host (always, for kvm) they count the host's time.
+
+-no-acpi, -nographic: there is no ACPI and no graphics window in this version; the options do nothing.
+-d takes a list of: boot (what was loaded where), exits (port and MMIO accesses, halts), int (interrupts), cpu (the
+registers at the end).
+--json alone writes to standard error when all else has been said; --json=- writes to standard output.
+
+Examples:
+  dualvm run -kernel build/guests/hello64.elf
+  dualvm run -kernel vmlinuz -initrd initrd.img -append "console=ttyS0" -m 512M
+  dualvm run -kernel GUEST --timeout 10 --json=result.json
+  dualvm run --engine=kvm --no-rescue --stats -kernel GUEST
+
+)";
+
+constexpr const char* kCompareFooter = R"(
+Runs the guest under every engine that this host has; engines that can't run here are named with the reason. The guest
+has no input. Prints, for each engine, how the run ended, instructions, time (the median of --repeat runs), millions of
+instructions a second (MIPS), exits by kind, and the speedup over the slowest. An engine that cannot count instructions
+is given another one's count of the same run, marked with ~. Registers that differ at the end are listed.
+
+The status is 14 if outputs or ends differ; else 8, 10 or 12 if that is how the runs ended; else 0, whatever value the
+guest ended with.
+
+Examples:
+  dualvm compare -kernel build/guests/sieve.elf
+  dualvm compare -kernel build/guests/sieve.elf -append ring=3 --repeat 10 --json=sieve.json
+
+)";
+
+constexpr const char* kProbeFooter = R"(
+What a machine's /dev/kvm is differs: on some hosts the CPU runs all guest code itself, on others only user-mode code,
+and the host's kernel emulates the rest. This measures it: which modes run directly, what an exit costs, what
+single-step and breakpoints do.
+
+Without a usable /dev/kvm the report says why, and the status is 6.
+
+Examples:
+  dualvm probe
+  dualvm probe --json=host.json
+
+)";
+
+constexpr const char* kTraceFooter = R"(
+Runs the guest one instruction at a time and prints each: address, bytes, instruction, and the registers that it
+changed with their new values. An instruction that raises an exception shows what the handler's entry changed;
+interrupts have a line of their own.
+
+The trace is standard output (or -o FILE); the guest's serial port is standard error here. The trace ends after --count
+instructions, with status 0; if the guest's run ends before, the status is as with 'dualvm run'.
+
+Examples:
+  dualvm trace -kernel build/guests/hello16.elf --count 50
+  dualvm trace -kernel GUEST --from 1000000 --count 20      after the first million instructions
+  dualvm trace -kernel GUEST --from-rip 0x100200            from where RIP has this value on
+  dualvm trace -kernel GUEST --syntax=att -o trace.txt
+
+)";
+
+constexpr const char* kDisasmFooter = R"(
+FILE is a guest, as 'dualvm run -kernel' takes it: it is loaded, not run, and disassembled from its entry point on, at
+the addresses and in the mode in which it would begin. --start and --mode look elsewhere: a 64-bit guest in a Multiboot
+file begins in 32-bit mode and switches. With --raw, FILE is machine code and nothing else. --bytes takes the code from
+the command line.
+
+Examples:
+  dualvm disasm build/guests/hello64.elf
+  dualvm disasm build/guests/hello64.elf --start 0x100100 --mode 64 --count 20
+  dualvm disasm --raw --mode 16 --base 0x7c00 build/guests/bootsector16.bin
+  dualvm disasm --bytes "0f a2" --syntax=att
+
+)";
+
+}  // namespace
+
+std::shared_ptr<CLI::Formatter> make_formatter() { return std::make_shared<Formatter>(); }
+
+const char* description(Command command) {
+    switch (command) {
+        case Command::Run: return "Run a guest under one engine";
+        case Command::Compare: return "Run a guest under every engine and compare";
+        case Command::Probe: return "Measure what this host's /dev/kvm can do";
+        case Command::Trace: return "Run a guest instruction by instruction";
+        case Command::Disasm: return "Disassemble a guest, a file or bytes";
+    }
+    return "";
+}
+
+const char* footer(Command command) {
+    static const std::string kRun = std::string(kRunFooter) + kStatuses, kCompare = std::string(kCompareFooter) + kStatuses,
+                             kProbe = std::string(kProbeFooter) + kStatuses,
+                             kTrace = std::string(kTraceFooter) + kStatuses,
+                             kDisasm = std::string(kDisasmFooter) + kStatuses;
+    switch (command) {
+        case Command::Run: return kRun.c_str();
+        case Command::Compare: return kCompare.c_str();
+        case Command::Probe: return kProbe.c_str();
+        case Command::Trace: return kTrace.c_str();
+        case Command::Disasm: return kDisasm.c_str();
+    }
+    return "";
+}
+
+const char* top_level_footer() {
+    static const std::string kText = std::string(kTopFooter) + kStatuses;
+    return kText.c_str();
+}
+
+std::string short_help() {
+    std::string text = "Usage: dualvm COMMAND [OPTIONS]\n\n";
+    constexpr std::pair<const char*, Command> kCommands[] = {{"run", Command::Run},
+                                                             {"compare", Command::Compare},
+                                                             {"probe", Command::Probe},
+                                                             {"trace", Command::Trace},
+                                                             {"disasm", Command::Disasm}};
+    for (const auto& [name, command] : kCommands) text += fmt::format("  {:<9} {}\n", name, description(command));
+    return text + "\n'dualvm --help' has examples; 'dualvm run -kernel build/guests/hello64.elf' is a first one.\n";
+}
+
+std::string version_text() {
+    return fmt::format("dualvm {}\none x86 machine, two engines: interp and kvm\n", DUALVM_VERSION);
+}
+
+}  // namespace dualvm::app

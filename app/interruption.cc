@@ -1,0 +1,54 @@
+#include "interruption.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "terminal.h"
+
+namespace dualvm::app {
+
+namespace {
+
+std::atomic<bool> the_flag{false};
+std::atomic<Engine*> the_engine{nullptr};
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<Engine*>::is_always_lock_free);
+
+void on_signal(int) {
+    const int saved_errno = errno;
+    if (the_flag.exchange(true)) {
+        restore_terminal();
+        _exit(static_cast<int>(ExitStatus::Limit));
+    }
+    if (Engine* engine = the_engine.load()) engine->kick();
+    errno = saved_errno;
+}
+
+}  // namespace
+
+void install_signal_handlers() {
+    struct sigaction action {};
+    action.sa_handler = on_signal;
+    sigemptyset(&action.sa_mask);
+    // No SA_RESTART: a write() or poll() that waits for somebody must come back.
+    for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
+        struct sigaction before {};
+        sigaction(signal, nullptr, &before);
+        if (before.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);  // nohup means it
+    }
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, nullptr);
+}
+
+const std::atomic<bool>& interrupted_flag() { return the_flag; }
+
+void interrupt_run() { the_flag.store(true); }
+
+KickOnSignal::KickOnSignal(Engine& engine) {
+    the_engine.store(&engine);
+    if (interrupted()) engine.kick();  // the signal was faster
+}
+KickOnSignal::~KickOnSignal() { the_engine.store(nullptr); }
+
+}  // namespace dualvm::app

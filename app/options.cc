@@ -1,0 +1,393 @@
+#include "options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <algorithm>
+#include <memory>
+
+#include "help.h"
+#include "spelling.h"
+#include "values.h"
+
+namespace dualvm::app {
+
+namespace {
+
+constexpr int kUsage = static_cast<int>(ExitStatus::Usage);
+
+// QEMU's options for what this version does not have yet: refused, not ignored.
+struct Refused {
+    const char* name;
+    const char* what;
+    bool takes_value;
+};
+constexpr Refused kRefused[] = {
+    {"--hda", "hard disks", true},   {"--cdrom", "CD-ROM drives", true},
+    {"--fda", "floppy disks", true}, {"--boot", "a boot order", true},
+    {"--bios", "a BIOS", true},      {"--gdb", "the debugger's port", true},
+    {"-s", "the debugger's port", false}, {"-S", "waiting for the debugger", false},
+};
+
+class Parser {
+public:
+    Parser() : app_("dualvm: one x86 machine, run by an interpreter or by /dev/kvm", "dualvm") {
+        app_.formatter(make_formatter());
+        app_.footer(top_level_footer());
+        app_.set_help_flag("-h,--help", "This text");
+        app_.set_version_flag("-V,--version", version_text(), "The version");
+        app_.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+
+        CLI::App& run = add(Command::Run, "run");
+        add_guest(run);
+        add_engine(run, /*one=*/true);
+        add_limits(run);
+        add_console(run);
+        add_reports(run);
+
+        CLI::App& compare = add(Command::Compare, "compare");
+        add_guest(compare);
+        add_engine(compare, /*one=*/false);
+        add_limits(compare);
+        value(compare, "--repeat", "N", "Run N times under each engine", "Report",
+              [this](const std::string& text) { options_.repeat = repeat(text); });
+        add_json(compare);
+
+        CLI::App& probe = add(Command::Probe, "probe");
+        add_kvm_device(probe);
+        add_json(probe);
+
+        CLI::App& trace = add(Command::Trace, "trace");
+        add_guest(trace);
+        add_engine(trace, /*one=*/true);
+        add_limits(trace);
+        add_trace(trace);
+
+        add_disasm(add(Command::Disasm, "disasm"));
+        for (CLI::App* command : app_.get_subcommands({})) add_color(*command);
+    }
+
+    tl::expected<Options, ParseEnd> parse(const std::vector<std::string>& arguments) {
+        if (arguments.empty()) return tl::unexpected(ParseEnd{kUsage, short_help()});
+        auto words = spelled(arguments);
+        if (!words) return tl::unexpected(words.error());
+        try {
+            std::reverse(words->begin(), words->end());  // CLI11 takes them from the back
+            app_.parse(*words);
+        } catch (const CLI::CallForHelp&) {
+            return tl::unexpected(ParseEnd{0, app_.help()});
+        } catch (const CLI::CallForVersion& version) {
+            return tl::unexpected(ParseEnd{0, version.what()});
+        } catch (const CLI::ParseError& error) {
+            return tl::unexpected(mistake(arguments[0], error.what()));
+        }
+        return finish(arguments[0]);
+    }
+
+private:
+    using OnValue = std::function<void(const std::string&)>;
+
+    static ParseEnd mistake(const std::string& command, std::string_view what) {
+        return {kUsage, fmt::format("dualvm {0}: {1}\n'dualvm {0} --help' explains the options.\n", command, what)};
+    }
+
+    // The arguments in CLI11's spelling; the first of them must name a command.
+    tl::expected<std::vector<std::string>, ParseEnd> spelled(const std::vector<std::string>& arguments) {
+        const std::string& first = arguments[0];
+        if (first.starts_with("-")) {
+            auto words = in_one_spelling(app_, arguments);
+            if (words) return *words;
+            for (const CLI::App* command : app_.get_subcommands({})) {
+                if (in_one_spelling(*command, {first, "value"})) {
+                    return tl::unexpected(ParseEnd{
+                        kUsage, fmt::format("dualvm: a command comes first: did you mean 'dualvm {} {} ...'?\n",
+                                            command->get_name(), first)});
+                }
+            }
+            return tl::unexpected(ParseEnd{kUsage, fmt::format("dualvm: {}\n{}", words.error(), short_help())});
+        }
+        if (first == "help") {
+            if (arguments.size() > 1) return std::vector<std::string>{arguments[1], "--help"};
+            return std::vector<std::string>{"--help"};
+        }
+        const CLI::App* command = nullptr;
+        std::vector<std::string> names;
+        for (const CLI::App* each : app_.get_subcommands({})) {
+            names.push_back(each->get_name());
+            if (names.back() == first) command = each;
+        }
+        if (command == nullptr) {
+            const std::string near = nearest(first, names);
+            const std::string hint = near.empty() ? "" : fmt::format("; did you mean '{}'?", near);
+            return tl::unexpected(
+                ParseEnd{kUsage, fmt::format("dualvm: there is no command '{}'{}\n\n{}", first, hint, short_help())});
+        }
+        auto words = in_one_spelling(*command, {arguments.begin() + 1, arguments.end()});
+        if (!words) return tl::unexpected(mistake(first, words.error()));
+        words->insert(words->begin(), first);
+        return *words;
+    }
+
+    // What concerns several options at once.
+    tl::expected<Options, ParseEnd> finish(const std::string& command) {
+        const auto wrong = [&](std::string_view what) { return tl::unexpected(mistake(command, what)); };
+        if (refused_ != nullptr) {
+            return wrong(fmt::format("{} is not available in this version: it has no {}",
+                                     spelling_of(*refused_), refused_->what));
+        }
+        const bool boots = options_.command == Command::Run || options_.command == Command::Compare ||
+                           options_.command == Command::Trace;
+        if (boots && !kernel_given_) return wrong("no guest: -kernel FILE names one");
+        const EngineOptions& engine = options_.engine;
+        const bool kvm = engine.engine == EngineName::Kvm;
+        if (kvm && engine.clock == ClockKind::Virtual) {
+            return wrong("--clock=virtual counts instructions, which the engine kvm cannot: use --engine=interp");
+        }
+        if (kvm && engine.limits.max_instructions != kUnlimited) {
+            return wrong("--max-insns needs an engine that counts instructions: use --engine=interp, or --timeout");
+        }
+        if (kvm && options_.command == Command::Trace && options_.trace.skip != 0) {
+            return wrong("--from needs an engine that counts instructions: use --engine=interp, or --from-rip");
+        }
+        if (!options_.log.path.empty() && !options_.log.any()) return wrong("-D FILE needs -d LIST: what to log");
+        if (options_.command == Command::Disasm) {
+            const DisasmOptions& d = options_.disasm;
+            if (d.file.empty() == d.bytes.empty()) return wrong("one of FILE and --bytes is needed");
+        }
+        return options_;
+    }
+    static std::string spelling_of(const Refused& refused) {
+        const std::string name = refused.name;
+        return name.starts_with("--") ? name.substr(1) : name;
+    }
+
+    // --- making options ----------------------------------------------------------------------------------------
+
+    CLI::App& add(Command command, const char* name) {
+        CLI::App* sub = app_.add_subcommand(name, description(command));
+        sub->set_help_flag("-h,--help", "This text");
+        sub->footer(footer(command));
+        sub->group("Commands");
+        sub->callback([this, command] { options_.command = command; });
+        return *sub;
+    }
+
+    static void value(CLI::App& to, const char* names, const char* value_name, const char* text, const char* group,
+                      OnValue on_value) {
+        to.add_option_function<std::string>(names, std::move(on_value), text)->option_text(value_name)->group(group);
+    }
+    static void flag(CLI::App& to, const char* names, const char* text, const char* group, std::function<void()> on) {
+        to.add_flag_callback(names, std::move(on), text)->group(group)->disable_flag_override();
+    }
+
+    // Turns a refused value into CLI11's kind of error.
+    template <class T>
+    static T checked(const char* name, Parsed<T> parsed) {
+        if (!parsed) throw CLI::ValidationError(name, parsed.error());
+        return *parsed;
+    }
+    // The value that goes by the name `text`.
+    template <class T>
+    static T choice(const char* name, const std::string& text, const std::vector<std::pair<const char*, T>>& known) {
+        std::string list;
+        for (const auto& [word, result] : known) {
+            if (text == word) return result;
+            list += (list.empty() ? "" : &word == &known.back().first ? " or " : ", ") + std::string(word);
+        }
+        throw CLI::ValidationError(name, fmt::format("'{}' is not one of {}", text, list));
+    }
+    static unsigned repeat(const std::string& text) {
+        const u64 n = checked("--repeat", parse_number(text));
+        if (n == 0 || n > 1000) throw CLI::ValidationError("--repeat", fmt::format("{} is not in 1 to 1000", text));
+        return static_cast<unsigned>(n);
+    }
+
+    void add_guest(CLI::App& to) {
+        const char* group = "The guest";
+        value(to, "--kernel", "FILE", "The guest: Multiboot, PVH, Linux bzImage or boot sector", group,
+              [this](const std::string& text) {
+                  kernel_given_ = true;
+                  options_.guest.boot.kernel = text;
+              });
+        value(to, "--initrd", "FILE[,FILE]", "Initial RAM disk, or Multiboot modules", group,
+              [this](const std::string& text) { options_.guest.boot.initrd = boot::split_initrd(text); });
+        value(to, "--append", "TEXT", "The guest's command line", group,
+              [this](const std::string& text) { options_.guest.boot.append = text; });
+        value(to, "-m,--memory", "SIZE", "Memory in MiB, or as 512M, 1G (default: 128)", group,
+              [this](const std::string& text) {
+                  options_.guest.memory_mebibytes = checked("-m", parse_memory_size(text));
+              });
+        value(to, "--protocol", "NAME", "auto, multiboot, linux32, linux64, pvh or sector", group,
+              [this](const std::string& text) {
+                  auto protocol = boot::protocol_from_name(text);
+                  if (!protocol) throw CLI::ValidationError("--protocol", protocol.error().text);
+                  options_.guest.boot.protocol = *protocol;
+              });
+        flag(to, "--no-reboot", "A reset by the guest ends the run", group, [this] { options_.guest.reboot = false; });
+        flag(to, "--no-acpi", "Accepted: there is no ACPI in this version", group, [] {});
+        flag(to, "--nographic", "Accepted: there is no graphics window", group, [] {});
+        for (const Refused& refused : kRefused) {
+            if (refused.takes_value) {
+                value(to, refused.name, "", "", "", [this, &refused](const std::string&) { refused_ = &refused; });
+            } else {
+                flag(to, refused.name, "", "", [this, &refused] { refused_ = &refused; });
+            }
+        }
+    }
+
+    void add_engine(CLI::App& to, bool one) {
+        const char* group = "The engine";
+        if (one) {
+            value(to, "--engine", "NAME", "interp, kvm or auto (the default)", group, [this](const std::string& text) {
+                options_.engine.engine = choice<EngineName>(
+                    "--engine", text,
+                    {{"interp", EngineName::Interp}, {"kvm", EngineName::Kvm}, {"auto", EngineName::Auto}});
+            });
+            value(to, "--clock", "KIND", "virtual (instructions) or host (time): see below", group,
+                  [this](const std::string& text) {
+                      options_.engine.clock = choice<ClockKind>(
+                          "--clock", text, {{"virtual", ClockKind::Virtual}, {"host", ClockKind::Host}});
+                  });
+        }
+        flag(to, "--no-rescue", "Under kvm, don't let interp do what KVM can't", group,
+             [this] { options_.engine.rescue = false; });
+        add_kvm_device(to);
+    }
+
+    void add_kvm_device(CLI::App& to) {
+        value(to, "--kvm-device", "PATH", "KVM's device (default: /dev/kvm)", "The engine",
+              [this](const std::string& text) { options_.engine.kvm_device = text; });
+    }
+
+    void add_limits(CLI::App& to) {
+        value(to, "--max-insns", "N", "End after exactly N instructions", "Limits", [this](const std::string& text) {
+            options_.engine.limits.max_instructions = checked("--max-insns", parse_number(text));
+        });
+        value(to, "--timeout", "SECONDS", "End after that much time", "Limits", [this](const std::string& text) {
+            options_.engine.limits.timeout = checked("--timeout", parse_seconds(text));
+        });
+    }
+
+    void add_console(CLI::App& to) {
+        value(to, "--serial", "WHERE", "stdio (the default), none or file:PATH", "Input and output",
+              [this](const std::string& text) { set_serial(text); });
+        value(to, "--screen", "text", "Print the screen as it was at the end", "Input and output",
+              [this](const std::string& text) { options_.screen = choice<bool>("--screen", text, {{"text", true}}); });
+    }
+    void set_serial(const std::string& text) {
+        constexpr std::string_view kFile = "file:";
+        if (text == "stdio" || text == "mon:stdio") {
+            options_.serial = SerialKind::Stdio;
+        } else if (text == "none" || text == "null") {
+            options_.serial = SerialKind::None;
+        } else if (text.starts_with(kFile) && text.size() > kFile.size()) {
+            options_.serial = SerialKind::File;
+            options_.serial_path = text.substr(kFile.size());
+        } else {
+            throw CLI::ValidationError("-serial", fmt::format("'{}' is not one of stdio, none or file:PATH", text));
+        }
+    }
+
+    void add_reports(CLI::App& to) {
+        flag(to, "--stats", "Instructions, time, exits and more, on standard error", "Report",
+             [this] { options_.statistics = true; });
+        add_json(to);
+        value(to, "-d", "LIST", "Log: boot, exits, int, cpu (comma between them)", "Report",
+              [this](const std::string& text) { set_log(text); });
+        value(to, "-D", "FILE", "The log goes there, not to standard error", "Report",
+              [this](const std::string& text) { options_.log.path = text; });
+    }
+    void set_log(const std::string& list) {
+        for (std::size_t at = 0; at <= list.size();) {
+            const std::size_t end = std::min(list.find(',', at), list.size());
+            LogOptions& log = options_.log;
+            *choice<bool*>("-d", list.substr(at, end - at),
+                           {{"boot", &log.boot}, {"exits", &log.exits}, {"int", &log.interrupts}, {"cpu", &log.registers}}) =
+                true;
+            at = end + 1;
+        }
+    }
+
+    void add_json(CLI::App& to) {
+        json_paths_.push_back(std::make_unique<std::string>());
+        std::string& path = *json_paths_.back();
+        to.add_flag("--json{/dev/stderr}", path, "The result as JSON, to FILE, - (standard output) or standard error")
+            ->option_text("[=FILE]")
+            ->group("Report")
+            ->each([this](const std::string& text) { set_json(text); });
+    }
+    void set_json(const std::string& text) {
+        using To = JsonOptions::To;
+        options_.json.path = text;
+        options_.json.to = text == "/dev/stderr" ? To::StandardError : text == "-" ? To::StandardOutput : To::File;
+    }
+
+    void add_syntax(CLI::App& to, const char* group) {
+        value(to, "--syntax", "NAME", "intel (the default) or att", group, [this](const std::string& text) {
+            options_.syntax = options_.trace.syntax = choice<study::Syntax>(
+                "--syntax", text, {{"intel", study::Syntax::Intel}, {"att", study::Syntax::Att}});
+        });
+        value(to, "-o,--output", "FILE", "Write there, not to standard output", group,
+              [this](const std::string& text) { options_.output_path = text; });
+    }
+
+    void add_trace(CLI::App& to) {
+        const char* group = "The trace";
+        value(to, "--from", "N", "Begin after N instructions", group,
+              [this](const std::string& text) { options_.trace.skip = checked("--from", parse_number(text)); });
+        value(to, "--from-rip", "ADDRESS", "Begin where RIP is ADDRESS", group, [this](const std::string& text) {
+            options_.trace.from_rip = checked("--from-rip", parse_number(text));
+        });
+        value(to, "--count", "N", "Instructions to print (default: 1000)", group,
+              [this](const std::string& text) { options_.trace.count = checked("--count", parse_number(text)); });
+        flag(to, "--no-registers", "Instructions only", group, [this] { options_.trace.registers = false; });
+        add_syntax(to, group);
+    }
+
+    void add_disasm(CLI::App& to) {
+        DisasmOptions& d = options_.disasm;
+        const char* group = "Options";
+        to.add_option("FILE", d.file, "A guest, or with --raw any file");
+        value(to, "--bytes", "HEX", "Disassemble these bytes, like \"0f a2\"", group,
+              [&d](const std::string& text) { d.bytes = checked("--bytes", parse_hex_bytes(text)); });
+        value(to, "--mode", "BITS", "16, 32 or 64 (default: the guest's; else 64)", group, [&d](const std::string& text) {
+            d.mode = choice<CpuMode>("--mode", text,
+                                     {{"16", CpuMode::Real}, {"32", CpuMode::Protected32}, {"64", CpuMode::Long64}});
+        });
+        value(to, "--base", "ADDRESS", "Where the first byte of --raw or --bytes lies", group,
+              [&d](const std::string& text) { d.base = checked("--base", parse_number(text)); });
+        value(to, "--start", "ADDRESS", "Begin at this address", group,
+              [&d](const std::string& text) { d.start = checked("--start", parse_number(text)); });
+        value(to, "--count", "N", "Instructions to print (default: 40 of a guest, else all)", group,
+              [&d](const std::string& text) { d.count = checked("--count", parse_number(text)); });
+        flag(to, "--raw", "FILE is machine code and nothing else", group, [&d] { d.raw = true; });
+        value(to, "-m,--memory", "SIZE", "Memory to load the guest into (default: 128)", group,
+              [this](const std::string& text) {
+                  options_.guest.memory_mebibytes = checked("-m", parse_memory_size(text));
+              });
+        add_syntax(to, group);
+    }
+
+    void add_color(CLI::App& to) {
+        value(to, "--color", "WHEN", "auto (the default), always or never", "Options", [this](const std::string& text) {
+            options_.color = choice<ColorChoice>(
+                "--color", text,
+                {{"auto", ColorChoice::Auto}, {"always", ColorChoice::Always}, {"never", ColorChoice::Never}});
+        });
+    }
+
+    CLI::App app_;
+    Options options_;
+    bool kernel_given_ = false;
+    const Refused* refused_ = nullptr;
+    std::vector<std::unique_ptr<std::string>> json_paths_;  // where CLI11 puts what set_json() is told
+};
+
+}  // namespace
+
+tl::expected<Options, ParseEnd> parse_command_line(const std::vector<std::string>& arguments) {
+    return Parser().parse(arguments);
+}
+
+}  // namespace dualvm::app

@@ -1,0 +1,82 @@
+// What the command line says, as values. parse_command_line() is the only place that knows how it is spelled.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dualvm/boot/boot.h"
+#include "dualvm/run_loop.h"
+#include "dualvm/study/trace.h"
+
+namespace dualvm::app {
+
+enum class Command : u8 { Run, Compare, Probe, Trace, Disasm };
+enum class EngineName : u8 { Auto, Interp, Kvm };
+enum class ColorChoice : u8 { Auto, Always, Never };
+enum class SerialKind : u8 { Stdio, None, File };
+
+// The guest and its machine: run, compare and trace.
+struct GuestOptions {
+    boot::BootConfig boot;
+    u64 memory_mebibytes = 128;
+    bool reboot = true;  // a guest's reset starts it again
+};
+
+struct EngineOptions {
+    EngineName engine = EngineName::Auto;
+    bool rescue = true;
+    std::string kvm_device = "/dev/kvm";
+    std::optional<ClockKind> clock;  // not said: virtual where the engine can drive it
+    RunLimits limits;
+};
+
+// Where a report as JSON goes: nowhere, standard error, standard output, a file.
+struct JsonOptions {
+    enum class To : u8 { Nowhere, StandardError, StandardOutput, File } to = To::Nowhere;
+    std::string path;
+};
+
+struct LogOptions {  // -d, -D
+    bool boot = false, exits = false, interrupts = false, registers = false;
+    std::string path;  // empty: standard error
+    bool any() const { return boot || exits || interrupts || registers; }
+};
+
+struct DisasmOptions {
+    std::string file;
+    std::vector<u8> bytes;  // from the command line, instead of a file
+    std::optional<CpuMode> mode;
+    std::optional<u64> base, start;
+    u64 count = 0;  // 0: to the end of bytes or a flat file, 40 instructions of a guest
+    bool raw = false;
+};
+
+struct Options {
+    Command command = Command::Run;
+    GuestOptions guest;
+    EngineOptions engine;
+    JsonOptions json;
+    LogOptions log;
+    ColorChoice color = ColorChoice::Auto;
+    SerialKind serial = SerialKind::Stdio;
+    std::string serial_path;
+    bool statistics = false;
+    bool screen = false;
+    unsigned repeat = 1;
+    study::TraceOptions trace;
+    std::string output_path;  // -o; empty: standard output
+    study::Syntax syntax = study::Syntax::Intel;
+    DisasmOptions disasm;
+};
+
+// Why there is nothing to do: help or version to print, or a mistake to explain.
+struct ParseEnd {
+    int status = 0;
+    std::string text;  // for standard output if status is 0, else for standard error
+};
+
+tl::expected<Options, ParseEnd> parse_command_line(const std::vector<std::string>& arguments);
+
+}  // namespace dualvm::app

@@ -1,0 +1,22 @@
+// Raw terminal mode: every key goes to the guest as it is typed, and the terminal is given back on every way out.
+#pragma once
+
+namespace dualvm::app {
+
+// Turns standard input raw for as long as it lives, if it is a terminal and ours to use. Stopping (SIGTSTP) and crashes
+// give the terminal back as well; continuing takes it again.
+class RawTerminal {
+public:
+    RawTerminal();
+    ~RawTerminal();
+    RawTerminal(const RawTerminal&) = delete;
+    RawTerminal& operator=(const RawTerminal&) = delete;
+};
+
+// Gives the terminal back now. May be called from a signal handler, and more than once.
+void restore_terminal();
+
+// True if standard input may be read without the terminal stopping us for reading in the background.
+bool may_read_terminal();
+
+}  // namespace dualvm::app

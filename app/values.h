@@ -1,0 +1,29 @@
+// Values as they are written on the command line. Each function says what is wrong with one it does not take.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dualvm/clock.h"
+#include "dualvm/types.h"
+
+namespace dualvm::app {
+
+template <class T>
+using Parsed = tl::expected<T, std::string>;
+
+// "384", "512M", "1G": MiB. A number too large to hold is taken as the largest, for the machine to refuse.
+Parsed<u64> parse_memory_size(std::string_view text);
+// "1000000", "0x10": a count or an address.
+Parsed<u64> parse_number(std::string_view text);
+// "10", "0.5": seconds, more than 0.
+Parsed<Nanoseconds> parse_seconds(std::string_view text);
+// "0f a2", "0fa2", "0x0f,0xa2": bytes.
+Parsed<std::vector<u8>> parse_hex_bytes(std::string_view text);
+
+// The candidate that is most like `word`; empty if none is like it.
+std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
+
+}  // namespace dualvm::app
