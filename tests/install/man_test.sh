@@ -11,8 +11,8 @@ fi
 text=$(groff -man -Tascii -P-cbou "$page")
 [[ $text == *NAME*SYNOPSIS*DESCRIPTION*'EXIT STATUS'* ]] || { echo "a section is missing"; exit 1; }
 if [[ -n $program ]]; then
-    commands=$("$program" --help | sed -n '/^Subcommands:/,/^[^ ]/s/^  \([a-z]*\) .*/\1/p')
-    [[ -n $commands ]] || { echo "'$program --help' lists no subcommands"; exit 1; }
+    commands=$("$program" --help | sed -n "/^Commands:/,/^$/p" | sed -n 's/^  \([a-z]*\)  .*/\1/p')
+    [[ -n $commands ]] || { echo "'$program --help' lists no commands"; exit 1; }
     for command in $commands; do
         [[ $text == *"dualvm $command"* ]] || { echo "the page says nothing of 'dualvm $command'"; exit 1; }
     done
