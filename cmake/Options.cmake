@@ -40,7 +40,7 @@ function(dualvm_room name)
 endfunction()
 
 # dualvm_fuzz(NAME SOURCES ... LIBS ...): one libFuzzer program, build-fuzz/NAME; nothing without -DDUALVM_FUZZ=ON.
-# NAME starts with fuzz_: `./dev fuzz-targets` builds the target `fuzz` and runs everything called so.
+# NAME starts with fuzz_: `./dev fuzz-targets` builds and runs everything called so.
 function(dualvm_fuzz name)
   if(NOT DUALVM_FUZZ)
     return()
@@ -49,8 +49,4 @@ function(dualvm_fuzz name)
   add_executable(${name} ${F_SOURCES})
   target_link_libraries(${name} PRIVATE dualvm_options ${F_LIBS})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
-  if(NOT TARGET fuzz)
-    add_custom_target(fuzz)
-  endif()
-  add_dependencies(fuzz ${name})
 endfunction()

@@ -1,7 +1,7 @@
 """Finds a region of a source file by what it says, so that a listing in the book cannot rot.
 
 A region is named by a piece of the text of its first line, which must occur on exactly one line of the file. It begins
-there, or at the comment right above; it ends
+there, or at the comment or `template` line right above; it ends
 
 * with the line that contains the text `until`, if that is given; otherwise
 * with the closing brace that stands as far to the right as the first line, if the first line (or the statement that it
@@ -50,6 +50,8 @@ def find(source, text, until=None, path="the file", with_comment=True):
                 last += 1
                 if last == len(lines):
                     raise RegionError(f"{path}: the block that begins with '{text}' is not closed")
+    if first > 0 and lines[first - 1].startswith("template <", indent):
+        first -= 1
     while with_comment and first > 0 and _is_comment(lines[first - 1]) and _indent(lines[first - 1]) == indent:
         first -= 1
     return first + 1, last + 1

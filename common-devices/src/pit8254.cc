@@ -35,8 +35,7 @@ u64 Pit8254::ticks() const {
 
 // The first nanosecond at which ticks() is at least `tick`.
 Nanoseconds Pit8254::time_of(u64 tick) const {
-    return static_cast<Nanoseconds>((static_cast<Wide>(tick) * kNanosecondsPerSecond + kHertz - 1) /
-                                    kHertz);
+    return static_cast<Nanoseconds>((static_cast<Wide>(tick) * kNanosecondsPerSecond + kHertz - 1) / kHertz);
 }
 
 // Ticks counted since the count was loaded; a low gate holds the counter.

@@ -49,19 +49,19 @@ use_segments:
     mov al, fs:[0]
     fault "#GP: write to a read-only segment", 13, 0, mov fs:[0], al
     fault "#GP: read and write of a read-only segment", 13, 0, add byte ptr fs:[0], 0
-    fault "#GP: write to the code segment", 13, 0, mov cs:[stosb_count], al
+    fault "#GP: write to the code segment", 13, 0, mov byte ptr cs:[stosb_count], 0
     xor eax, eax
     mov fs, eax
     fault "#GP: access by a null selector", 13, 0, mov al, fs:[0]
 
-    // The stack: a small one at the end of `memory`, by its own segment.
+    // The stack: a segment that ends where the stack begins.
     mov edx, esp
-    mov eax, SMALL_DATA
+    mov eax, SMALL_STACK
     mov ss, eax
-    mov esp, 0x1000
+    mov esp, OFFSET small_stack_end
     push 1                         // the highest 4 bytes
     pop eax
-    mov ebp, 0x1000
+    mov ebp, OFFSET small_stack_end
     fault "#SS: read by EBP behind the limit", 12, 0, mov al, [ebp]
     fault "#SS: POP behind the limit", 12, 0, pop eax
     mov eax, KERNEL_DATA
@@ -103,3 +103,8 @@ stosb_count:
     .fill 4
 stosb_address:
     .fill 4
+
+    .balign 4096
+    .fill 4096
+    .globl small_stack_end
+small_stack_end:

@@ -9,7 +9,7 @@ void use_segments(void);
 void check_results(void);
 void same_ring(void);
 void inner_ring(void);
-extern const char code16[];
+extern const char code16[], small_stack_end[];  // the latter on a page boundary
 
 uint8_t memory[8192] __attribute__((aligned(4096)));
 static uint64_t ldt[4];
@@ -55,6 +55,7 @@ static void make_descriptors(void) {
     put(0x78, segment(0, 0xfffff, kExecuteConforming, k32Bit | kPages));
     put(0x80, segment(code16, 0xffff, kExecuteRead, k16Bit));
     put(0x88, segment(memory, 0xfff, kReadWriteExpandDown, k16Bit));
+    put(0x90, segment(0, ((uint32_t)small_stack_end >> 12) - 1, kReadWrite, k32Bit | kPages));
     ldt[1] = segment(memory + 0x100, 0xff, kReadWrite, k32Bit);
     for (unsigned i = 0; i < sizeof memory; ++i) memory[i] = (uint8_t)(i ^ i >> 8);
 }

@@ -105,11 +105,12 @@ code16:
     .code32
 
 ring3:
-    mov result_cs3, cs
-    mov result_ds3, ds             // far return takes away what ring 3 may not have: DS was ring 0's
+    mov ecx, ds                    // far return takes away what ring 3 may not have: DS was ring 0's
     mov eax, USER_DATA
     mov ds, eax
     mov es, eax
+    mov result_ds3, ecx
+    mov result_cs3, cs
 
     mov eax, KERNEL_DATA
     fault "#GP: ring-0 data from ring 3", 13, KERNEL_DATA, mov fs, eax
@@ -123,9 +124,10 @@ ring3:
     push 0x11111111
     push 0x22222222
     call GATE_USER:0
-    mov result_after_ds, ds
+    mov edx, ds
     mov ecx, USER_DATA
     mov ds, ecx
+    mov result_after_ds, edx
     mov result_after_esp, esp
     mov result_after_ss, ss
     mov result_inner, eax
@@ -208,7 +210,8 @@ check_results:
     ret
 
     .bss
-    .balign 16
-    .fill 16
-    .fill 1024
+    .balign 4096
+    .fill 4096
+    .globl small_stack_end
+small_stack_end:                   // a page boundary, where the segment SMALL_STACK ends
 user_stack_top:

@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "block_cache.h"
+#include "breakpoints.h"
 #include "dualvm/interp/interpreter.h"
 #include "fast/handler.h"
 #include "host_unit.h"
@@ -90,7 +91,11 @@ public:
         copy_groups(state_->cpu, machine_.cpu(), groups);
         if (any(groups & Groups::Msrs)) state_->tsc_offset = machine_.cpu().msrs.tsc - machine_.clock().now();
         if (any(groups & Groups::Fpu)) load_fx_image(state_->fx, state_->cpu.fpu);
-        if (any(groups & (Groups::Control | Groups::Segments))) flush_tlb(*state_);
+        if (any(groups & (Groups::Control | Groups::Segments))) {
+            // Another engine may have run since: what it wrote to memory, nobody saw.
+            flush_tlb(*state_);
+            blocks_->forget_all(*state_);
+        }
         blocks_->refresh_mode(*state_);
     }
 
@@ -117,6 +122,9 @@ private:
         return state_->cpu.events.interrupt_shadow_sti || state_->cpu.events.interrupt_shadow_mov_ss;
     }
     bool interruptible() const { return (state_->cpu.general.rflags & rflags::IF) != 0 && !shadowed(); }
+    bool debugged() const {
+        return (state_->cpu.general.rflags & rflags::TF) != 0 || breakpoints_enabled(state_->cpu.debug);
+    }
     bool between_instructions() const;
     void deliver_pending_events();
     void fault_at(u64 rip);
@@ -173,6 +181,10 @@ void Interpreter::deliver_pending_events() {
         e.nmi_pending = false;
         event.kind = EventKind::Nmi;
         event.vector = NMI;
+    } else if (e.interrupt_accepted) {
+        e.interrupt_accepted = false;
+        event.kind = EventKind::External;
+        event.vector = e.interrupt_vector;
     } else if (interruptible() && machine_.interrupt_pending()) {
         event.kind = EventKind::External;
         event.vector = machine_.acknowledge_interrupt();
@@ -191,8 +203,8 @@ void Interpreter::deliver_pending_events() {
 // Something is to be done before the next instruction that a chain of handlers does not look at.
 bool Interpreter::between_instructions() const {
     const EventGroup& e = state_->cpu.events;
-    return state_->io_done || shutdown_ || e.halted || shadowed() || (state_->cpu.general.rflags & rflags::TF) != 0 ||
-           e.nmi_pending || (interruptible() && machine_.interrupt_pending());
+    return state_->io_done || shutdown_ || e.halted || shadowed() || debugged() || e.exception_pending ||
+           e.interrupt_accepted || e.nmi_pending || (interruptible() && machine_.interrupt_pending());
 }
 
 Exit Interpreter::run(const Budget& budget) {
@@ -204,12 +216,14 @@ Exit Interpreter::run(const Budget& budget) {
         if (kicked_.exchange(false, std::memory_order_relaxed)) return counted(ExitKind::Kicked);
         if (machine_.attention()) return counted(ExitKind::Attention);
         if (left == 0) return counted(budget.instructions == 1 ? ExitKind::SingleStep : ExitKind::BudgetUsed);
-        deliver_pending_events();
+        do {
+            deliver_pending_events();
+        } while (s.cpu.events.exception_pending && !shutdown_);  // a task switch may have left one
         if (shutdown_) return counted(ExitKind::Shutdown);
         if (s.cpu.events.halted) return counted(ExitKind::Halt);
 
-        // The instruction behind STI or MOV SS runs before any interrupt; with TF set every one is looked at.
-        const bool single = shadowed() || (s.cpu.general.rflags & rflags::TF) != 0;
+        // The instruction behind STI or MOV SS runs before any interrupt; a debugger in the guest looks at every one.
+        const bool single = shadowed() || debugged();
         s.slice = s.ticks = single ? 1 : static_cast<i64>(std::min<u64>(left, kSliceInstructions));
         if (single) {
             step();
@@ -298,6 +312,13 @@ void Interpreter::step() {
     const bool trap = (s.cpu.general.rflags & rflags::TF) != 0;
     EventGroup& e = s.cpu.events;
     e.interrupt_shadow_sti = e.interrupt_shadow_mov_ss = false;
+    const bool resumed = (s.cpu.general.rflags & rflags::RF) != 0;
+    if (!resumed && hits_instruction_breakpoint(s)) {
+        --s.ticks;
+        fault_at(rip);
+        return;
+    }
+    watch_data(s);
     Flow flow = Flow::Fault;
     const Block* block = blocks_->find(s);
     if (block != nullptr) flow = run_reference(s, block->insns[0], rip);
@@ -310,10 +331,12 @@ void Interpreter::step() {
         case Flow::Halt: e.halted = true; break;
         case Flow::Jump: blocks_->refresh_mode(s); break;
     }
-    s.cpu.general.rflags &= ~rflags::RF;
-    // The single-step trap (SDM vol. 3B, 17.3.1.4); loading SS holds it back for one instruction.
-    if (trap && !e.interrupt_shadow_mov_ss && !enters_handler(block->insns[0])) {
-        s.cpu.debug.dr6 |= u64{1} << 14;  // BS
+    if (resumed) s.cpu.general.rflags &= ~rflags::RF;  // it lives for one instruction (SDM vol. 3B, 17.3.1.1)
+    // Traps come behind the instruction; loading SS holds them back for one more (SDM vol. 3B, 17.3.1.2, 17.3.1.4).
+    u64 causes = s.watched_data_hits;
+    if (trap && !enters_handler(block->insns[0])) causes |= kDr6SingleStep;
+    if (causes != 0 && !e.interrupt_shadow_mov_ss) {
+        s.cpu.debug.dr6 |= causes;
         s.raise(DB);
         fault_at(s.cpu.general.rip);
     }

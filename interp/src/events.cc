@@ -120,7 +120,7 @@ bool deliver_through_idt(State& s, const Event& event, const Transaction& old) {
     const u64 flags = saved_flags(s, event);
     s.cpu.general.rflags &= ~rflags::VM;  // before anything is checked as the handler's
     if (inner && !switch_to_inner_stack(s, level, ext)) return false;
-    if (long_mode && gate.gate_ist() != 0 && !switch_to_interrupt_stack(s, gate.gate_ist())) return false;
+    if (long_mode && gate.gate_ist() != 0 && !switch_to_interrupt_stack(s, gate.gate_ist(), ext)) return false;
     if (!install_code_segment(s, gate.gate_selector(), code, level)) return false;
     privilege_changed(s);
     if (!install_instruction_pointer(s, gate.gate_offset(), ext)) return false;

@@ -84,7 +84,7 @@ const void* HostUnitRoutines::find_or_make(std::span<const u8> encoding) {
 
 namespace {
 
-constexpr u16 kErrorSummary = 0x80, kBusy = 0x8000;  // x87 status word (SDM vol. 1, 8.1.3)
+constexpr u16 kErrorSummary = 0x80;  // x87 status word (SDM vol. 1, 8.1.3)
 constexpr u32 kMxcsrFlags = 0x3f, kMxcsrMasks = 0x1f80;
 
 void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "block_cache.h"
+#include "breakpoints.h"
 #include "system.h"
 
 namespace dualvm::interp {
@@ -382,6 +383,7 @@ bool check_linear(State& s, u64 linear, unsigned size, Access access, Privilege 
 }
 
 u8* host_address(State& s, u64 linear, Access access) {
+    if (s.watching_data) return nullptr;  // every access is looked at
     auto& entries = access == Access::Write ? s.tlb->write : s.tlb->read;
     const TlbEntry& entry = entries[(linear / kPageSize) % Tlb::kEntries];
     const u64 page = linear & ~kPageMask;
@@ -399,6 +401,7 @@ u8* host_address(State& s, u64 linear, Access access) {
 }
 
 bool read_linear(State& s, u64 linear, void* into, unsigned size, Privilege who) {
+    if (s.watching_data && who == Privilege::Current) note_data_access(s, linear, size, false);
     const TlbEntry& entry = s.tlb->read[(linear / kPageSize) % Tlb::kEntries];
     if (entry.tag == ((linear + size - 1) & ~kPageMask) && (who == Privilege::Current || !s.user) &&
         aligned_or_unchecked(s, linear, size, who)) {
@@ -421,6 +424,7 @@ bool read_linear(State& s, u64 linear, void* into, unsigned size, Privilege who)
 }
 
 bool write_linear(State& s, u64 linear, const void* from, unsigned size, Privilege who) {
+    if (s.watching_data && who == Privilege::Current) note_data_access(s, linear, size, true);
     const TlbEntry& entry = s.tlb->write[(linear / kPageSize) % Tlb::kEntries];
     if (entry.tag == ((linear + size - 1) & ~kPageMask) && (who == Privilege::Current || !s.user) &&
         aligned_or_unchecked(s, linear, size, who)) {

@@ -41,8 +41,8 @@ bool switch_to_inner_stack(State& s, u32 level, u32 ext) {
     return true;
 }
 
-bool switch_to_interrupt_stack(State& s, u32 ist) {
-    return read_tss(s, 28 + 8 * ist, 8, kErrorExt, s.cpu.general.gpr[RSP]);
+bool switch_to_interrupt_stack(State& s, u32 ist, u32 ext) {
+    return read_tss(s, 28 + 8 * ist, 8, ext, s.cpu.general.gpr[RSP]);
 }
 
 bool install_code_segment(State& s, u16 selector, const Descriptor& descriptor, u32 cpl) {

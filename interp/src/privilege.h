@@ -40,7 +40,7 @@ Flow all_or_nothing(State& s, const Insn& insn, bool (*body)(State&, const Insn&
 // In IA-32e mode SS becomes null.
 bool switch_to_inner_stack(State& s, u32 level, u32 ext);
 // In IA-32e mode, RSP from an entry of the interrupt stack table, 1-7 (6.14.5).
-bool switch_to_interrupt_stack(State& s, u32 ist);
+bool switch_to_interrupt_stack(State& s, u32 ist, u32 ext);
 
 // Installs CS for execution at privilege `cpl` from a descriptor that was checked; sets its accessed bit.
 bool install_code_segment(State& s, u16 selector, const Descriptor& descriptor, u32 cpl);

@@ -91,6 +91,9 @@ struct State {
     bool code_written = false;  // a store hit cached code: the running block may be stale
     bool io_done = false;       // a device was accessed: interrupts and attention must be looked at
 
+    bool watching_data = false;  // data accesses are told to note_data_access()
+    u64 watched_data_hits = 0;   // DR6 bits of the data breakpoints that the instruction has hit
+
     Machine* machine = nullptr;
     BlockCache* blocks = nullptr;
     EngineStatistics statistics;

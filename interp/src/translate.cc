@@ -24,6 +24,7 @@ std::optional<fast::Form> memory_form(const Insn& insn, u32 mode) {
     const bool code64 = (mode & ModeKey::kCodeMask) == ModeKey::kCode64;
     if ((mode & ModeKey::kFlat) == 0) return std::nullopt;
     const bool based_segment = insn.segment == FS || insn.segment == GS;
+    if (!code64 && insn.segment == CS) return std::nullopt;  // code segments cannot be written
     if (insn.address_size == 4 && !based_segment) return fast::Form::Address32;
     if (!code64 || insn.address_size != 8) return std::nullopt;
     if (based_segment) return fast::Form::Segment;

@@ -35,6 +35,9 @@ class Regions(unittest.TestCase):
         self.assertEqual(regions.find(SOURCE, "int b"), (6, 6))
         self.assertEqual(regions.find(SOURCE, "int call"), (8, 9))
 
+    def test_the_template_line_above_belongs_to_what_it_heads(self):
+        self.assertEqual(regions.find("// Of any type.\ntemplate <class T>\nT f(T a) {\n    return a;\n}\n", "T f("), (1, 5))
+
     def test_until_names_the_last_line(self):
         self.assertEqual(regions.find(SOURCE, "int a()", until="int b"), (3, 6))
 

@@ -16,8 +16,22 @@ LONGEST = 600  # lines; a file that has more is two files
 PUT_OFF = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X"]) + r")\b")
 
 
+def decision_violations(root):
+    """Decisions have a number of their own, and are in the list."""
+    pages = sorted((root / "docs" / "decisions").glob("[0-9]*.md"))
+    readme = root / "docs" / "decisions" / "README.md"
+    listed = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    numbers = [page.name[:4] for page in pages]
+    for page in pages:
+        if numbers.count(page.name[:4]) > 1:
+            yield f"docs/decisions/{page.name}: there is another decision {page.name[:4]}"
+        if f"({page.name})" not in listed:
+            yield f"docs/decisions/{page.name}: not in the README's list"
+
+
 def violations(root):
     root = Path(root).resolve()
+    yield from decision_violations(root)
     for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*")):
             if path.suffix not in SUFFIXES or not path.is_file():

@@ -82,6 +82,16 @@ class PlantedTree(unittest.TestCase):
         self.plant("interp/src/bare.h", "int x;\n")
         self.assert_one(house_rules.violations(self.root), "no #pragma once")
 
+    def test_decisions_have_a_number_of_their_own_and_are_listed(self):
+        self.plant("docs/decisions/README.md", "[1](0001-a.md) [1](0001-b.md)\n")
+        self.plant("docs/decisions/0001-a.md", "")
+        self.assertEqual(list(house_rules.violations(self.root)), [])
+        self.plant("docs/decisions/0002-c.md", "")
+        self.assert_one(house_rules.violations(self.root), "0002-c.md", "not in the README")
+        (self.root / "docs/decisions/0002-c.md").unlink()
+        self.plant("docs/decisions/0001-b.md", "")
+        self.assertEqual(len(list(house_rules.violations(self.root))), 2)
+
 
 if __name__ == "__main__":
     unittest.main()

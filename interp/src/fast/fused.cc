@@ -11,12 +11,13 @@ namespace dualvm::interp::fast {
 
 namespace {
 
-// The sixteen conditions as asm flag outputs, in the order of the opcodes.
-#define DUALVM_FOR_EACH_CONDITION(X)                                                                             \
-    X(0, "o")                                                                                                    \
-    X(1, "no")                                                                                                   \
-    X(2, "b") X(3, "nb") X(4, "z") X(5, "nz") X(6, "be") X(7, "nbe") X(8, "s") X(9, "ns") X(10, "p") X(11, "np") \
-        X(12, "l") X(13, "nl") X(14, "le") X(15, "nle")
+// The sixteen conditions as asm flag outputs, in the order of the opcodes. clang-format would lay this out anew each
+// time it is asked.
+// clang-format off
+#define DUALVM_FOR_EACH_CONDITION(X) \
+    X(0, "o")  X(1, "no")  X(2, "b")  X(3, "nb") X(4, "z")  X(5, "nz") X(6, "be")  X(7, "nbe") \
+    X(8, "s")  X(9, "ns")  X(10, "p") X(11, "np") X(12, "l") X(13, "nl") X(14, "le") X(15, "nle")
+// clang-format on
 
 struct FusedCmp {
     static constexpr bool kWrites = false;

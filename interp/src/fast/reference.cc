@@ -35,8 +35,6 @@ void reference(DUALVM_ARGUMENTS) {
 
 u16 register_offset(const Operand& operand) { return static_cast<u16>(operand.reg * 8 + (operand.high8 ? 1 : 0)); }
 
-u16 address_register_offset(u8 reg) {
-    return reg == kNoRegister ? State::kZeroOffset : static_cast<u16>(reg * 8);
-}
+u16 address_register_offset(u8 reg) { return reg == kNoRegister ? State::kZeroOffset : static_cast<u16>(reg * 8); }
 
 }  // namespace dualvm::interp::fast

@@ -79,8 +79,7 @@ bool write_msr(State& s, u32 index, u64 value) {
     if (!value_is_valid(s, index, value)) return false;
     CpuFile& cpu = s.cpu;
     switch (index) {
-        // The counter goes on from `value`: what is stored moves by as much as the counter does.
-        case msr::Tsc: cpu.msrs.tsc += value - read_tsc(s); return true;
+        case msr::Tsc: write_tsc(s, value); return true;
         case msr::ApicBase: cpu.msrs.apic_base = value; return true;
         case msr::Efer: return write_efer(s, value);
         case msr::FsBase: cpu.segments.seg[FS].base = value; return true;

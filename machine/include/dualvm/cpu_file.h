@@ -130,6 +130,8 @@ struct EventGroup {
     u8 exception_vector = 0;
     bool exception_has_error_code = false;
     u32 exception_error_code = 0;
+    bool interrupt_accepted = false;  // an external interrupt that is acknowledged but not yet delivered
+    u8 interrupt_vector = 0;
     bool interrupt_shadow_sti = false;     // the instruction before was STI
     bool interrupt_shadow_mov_ss = false;  // the instruction before was MOV SS / POP SS
     bool nmi_masked = false;               // between an NMI and its IRET

@@ -1,6 +1,10 @@
-// A device of one's own on the shared machine: a counter at port 300h that counts the bytes written to it.
+// A device of one's own on the shared machine, and a guest of six instructions that uses it: a counter at port 300h
+// that counts the bytes written to it.
+#include <dualvm/interp/interpreter.h>
 #include <dualvm/machine.h>
+#include <dualvm/run_loop.h>
 
+#include <array>
 #include <cstdio>
 
 namespace {
@@ -18,6 +22,16 @@ private:
     dualvm::u64 count_ = 0;
 };
 
+// Real mode, at 0000:1000.
+constexpr std::array<dualvm::u8, 8> kGuest = {
+    0xba, 0x00, 0x03,  // mov dx, 300h
+    0xee,              // out dx, al
+    0xef,              // out dx, ax
+    0xec,              // in al, dx
+    0xfa,              // cli
+    0xf4,              // hlt
+};
+
 }  // namespace
 
 int main() {
@@ -30,9 +44,17 @@ int main() {
     auto& counter = machine.own(std::make_unique<ByteCounter>());
     if (!machine.vio().ports().add(0x300, 4, counter)) return 1;
 
-    machine.vio().write_port(0x300, 1, 'a');
-    machine.vio().write_port(0x300, 4, 0);
-    const dualvm::u64 count = machine.vio().read_port(0x300, 4);
-    std::printf("the guest's device counted %llu bytes\n", static_cast<unsigned long long>(count));
-    return count == 5 ? 0 : 1;
+    if (!machine.vmem().write(0x1000, kGuest.data(), kGuest.size())) return 1;
+    dualvm::CpuFile& cpu = machine.cpu();
+    cpu.segments.seg[dualvm::CS].selector = 0;
+    cpu.segments.seg[dualvm::CS].base = 0;
+    cpu.general.rip = 0x1000;
+
+    const auto engine = dualvm::make_interpreter(machine);
+    const dualvm::RunResult result = dualvm::run_loop(machine, *engine, {.max_instructions = 1000}, {});
+    engine->pull(dualvm::Groups::General);
+    const unsigned al = cpu.general.gpr[dualvm::RAX] & 0xff;
+    std::printf("%s after %llu instructions; the guest read back a count of %u\n", result.reason.c_str(),
+                static_cast<unsigned long long>(result.instructions.value_or(0)), al);
+    return result.reason == "halted" && al == 3 ? 0 : 1;
 }

@@ -1,0 +1,102 @@
+#include "kvm_handles.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace dualvm::kvm {
+
+namespace {
+
+tl::unexpected<Error> unavailable(std::string text) { return fail(ExitStatus::EngineUnavailable, std::move(text)); }
+
+constexpr int kApiVersion = 12;  // the only one there ever was since 2.6.22
+
+}  // namespace
+
+FileDescriptor::~FileDescriptor() {
+    if (fd_ >= 0) close(fd_);
+}
+
+tl::unexpected<Error> ioctl_error(const char* what) {
+    return unavailable(fmt::format("KVM refused: {} failed: {}; run with --engine=interp", what, std::strerror(errno)));
+}
+
+Expected<KvmDevice> KvmDevice::open(const std::string& path) {
+    KvmDevice device;
+    device.fd_ = FileDescriptor(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (device.fd() < 0) {
+        const char* what_to_do = "run with --engine=interp";
+        if (errno == ENOENT) {
+            what_to_do =
+                "load the module (modprobe kvm_intel or kvm_amd; in a virtual machine, nested virtualization must "
+                "be on), or run with --engine=interp";
+        } else if (errno == EACCES || errno == EPERM) {
+            what_to_do =
+                "join the group that owns it (usually: sudo usermod -aG kvm $USER, then log in again), or run "
+                "with --engine=interp";
+        }
+        return unavailable(fmt::format("cannot open {}: {}; {}", path, std::strerror(errno), what_to_do));
+    }
+    const int version = ioctl(device.fd(), KVM_GET_API_VERSION, 0);
+    if (version < 0) {
+        return unavailable(fmt::format("{} is not a KVM device (KVM_GET_API_VERSION: {}); run with --engine=interp",
+                                       path, std::strerror(errno)));
+    }
+    if (version != kApiVersion) {
+        return unavailable(
+            fmt::format("{} speaks version {} of the KVM API, dualvm version {}; run with --engine=interp", path,
+                        version, kApiVersion));
+    }
+    return device;
+}
+
+int KvmDevice::capability(u64 number) const {
+    const int value = ioctl(fd(), KVM_CHECK_EXTENSION, number);
+    return value < 0 ? 0 : value;
+}
+
+Expected<KvmVm> KvmVm::create(const KvmDevice& device) {
+    KvmVm vm;
+    vm.fd_ = FileDescriptor(ioctl(device.fd(), KVM_CREATE_VM, 0));
+    if (vm.fd() < 0) return ioctl_error("KVM_CREATE_VM");
+    // Intel CPUs without unrestricted guest mode run real mode by help of three pages that no guest memory may overlap;
+    // this address is below the BIOS's at the end of 4 GiB.
+    constexpr u64 kTssAddress = 0xfffbd000;
+    if (vm.capability(KVM_CAP_SET_TSS_ADDR) != 0 && ioctl(vm.fd(), KVM_SET_TSS_ADDR, kTssAddress) < 0) {
+        return ioctl_error("KVM_SET_TSS_ADDR");
+    }
+    return vm;
+}
+
+int KvmVm::capability(u64 number) const {
+    const int value = ioctl(fd(), KVM_CHECK_EXTENSION, number);
+    return value < 0 ? 0 : value;
+}
+
+Expected<KvmVcpu> KvmVcpu::create(const KvmDevice& device, const KvmVm& vm) {
+    KvmVcpu vcpu;
+    vcpu.fd_ = FileDescriptor(ioctl(vm.fd(), KVM_CREATE_VCPU, 0));
+    if (vcpu.fd() < 0) return ioctl_error("KVM_CREATE_VCPU");
+    const int size = ioctl(device.fd(), KVM_GET_VCPU_MMAP_SIZE, 0);
+    if (size < static_cast<int>(sizeof(kvm_run))) return ioctl_error("KVM_GET_VCPU_MMAP_SIZE");
+    void* p = mmap(nullptr, static_cast<std::size_t>(size), PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.fd(), 0);
+    if (p == MAP_FAILED) return ioctl_error("mmap of the vCPU's kvm_run");
+    vcpu.run_ = static_cast<kvm_run*>(p);
+    vcpu.run_size_ = static_cast<std::size_t>(size);
+    return vcpu;
+}
+
+KvmVcpu::KvmVcpu(KvmVcpu&& other) noexcept
+    : fd_(std::move(other.fd_)), run_(std::exchange(other.run_, nullptr)), run_size_(other.run_size_) {}
+
+KvmVcpu::~KvmVcpu() {
+    if (run_ != nullptr) munmap(run_, run_size_);
+}
+
+}  // namespace dualvm::kvm

@@ -1,0 +1,403 @@
+#include "state_transfer.h"
+
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "dualvm/cpu_model.h"
+#include "kvm_layout.h"
+
+namespace dualvm::kvm {
+
+namespace {
+
+using MsrList = KvmList<kvm_msr_entry>;
+
+kvm_msr_entry msr_entry(u32 index, u64 value = 0) { return {.index = index, .reserved = 0, .data = value}; }
+
+// True if every one of them was transferred.
+bool transfer_msrs(int fd, unsigned long request, MsrList& list) {
+    return ioctl(fd, request, list.data()) == static_cast<int>(list.size());
+}
+
+}  // namespace
+
+void from_kvm(GeneralGroup& to, const kvm_regs& from) {
+    to.gpr = {from.rax, from.rcx, from.rdx, from.rbx, from.rsp, from.rbp, from.rsi, from.rdi,
+              from.r8,  from.r9,  from.r10, from.r11, from.r12, from.r13, from.r14, from.r15};
+    to.rip = from.rip;
+    to.rflags = from.rflags;
+}
+
+kvm_regs to_kvm(const GeneralGroup& from) {
+    const auto& g = from.gpr;
+    return {.rax = g[RAX],
+            .rbx = g[RBX],
+            .rcx = g[RCX],
+            .rdx = g[RDX],
+            .rsi = g[RSI],
+            .rdi = g[RDI],
+            .rsp = g[RSP],
+            .rbp = g[RBP],
+            .r8 = g[R8],
+            .r9 = g[R9],
+            .r10 = g[R10],
+            .r11 = g[R11],
+            .r12 = g[R12],
+            .r13 = g[R13],
+            .r14 = g[R14],
+            .r15 = g[R15],
+            .rip = from.rip,
+            .rflags = from.rflags};
+}
+
+void from_kvm(Segment& to, const kvm_segment& from) {
+    to.base = from.base;
+    to.limit = from.limit;
+    to.selector = from.selector;
+    u32 a = from.type & Segment::kTypeMask;
+    a |= from.s ? Segment::S : 0;
+    a |= (u32{from.dpl} << Segment::DplShift) & Segment::DplMask;
+    a |= from.present ? Segment::P : 0;
+    a |= from.avl ? Segment::AVL : 0;
+    a |= from.l ? Segment::L : 0;
+    a |= from.db ? Segment::DB : 0;
+    a |= from.g ? Segment::G : 0;
+    a |= from.unusable ? Segment::Unusable : 0;
+    to.access = a;
+}
+
+kvm_segment to_kvm(const Segment& from) {
+    kvm_segment to{};
+    to.base = from.base;
+    to.limit = from.limit;
+    to.selector = from.selector;
+    to.type = static_cast<u8>(from.type());
+    to.s = from.has(Segment::S);
+    to.dpl = static_cast<u8>(from.dpl());
+    to.present = from.has(Segment::P);
+    to.avl = from.has(Segment::AVL);
+    to.l = from.has(Segment::L);
+    to.db = from.has(Segment::DB);
+    to.g = from.has(Segment::G);
+    to.unusable = from.has(Segment::Unusable);
+    return to;
+}
+
+Expected<StateTransfer> StateTransfer::create(const KvmDevice& device, const KvmVm& vm, KvmVcpu& vcpu) {
+    StateTransfer t;
+    t.shares_registers_ = (vm.capability(KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS) != 0;
+    t.has_sregs2_ = vm.capability(KVM_CAP_SREGS2) != 0;
+    if (t.shares_registers_) vcpu.run().kvm_valid_regs = KVM_SYNC_X86_REGS;
+    // KVM_GET_MSR_INDEX_LIST leaves the MTRRs out; asking for each one tells.
+    for (u32 index : plain_msr_indexes()) {
+        MsrList one(1);
+        one.add(msr_entry(index));
+        if (transfer_msrs(vcpu.fd(), kGetMsrs, one)) t.msrs_.push_back(index);
+    }
+    XsaveArea xsave{};
+    if (device.capability(KVM_CAP_XSAVE) == 0 || ioctl(vcpu.fd(), kGetXsave, &xsave) < 0) {
+        return ioctl_error("KVM_GET_XSAVE");
+    }
+    return t;
+}
+
+const char* StateTransfer::pull(KvmVcpu& vcpu, CpuFile& cpu, Groups groups) {
+    if (any(groups & Groups::General)) {
+        if (shares_registers_) {
+            from_kvm(cpu.general, vcpu.run().s.regs.regs);
+        } else {
+            kvm_regs regs{};
+            if (ioctl(vcpu.fd(), KVM_GET_REGS, &regs) < 0) return "KVM_GET_REGS";
+            from_kvm(cpu.general, regs);
+        }
+    }
+    const char* failed = nullptr;
+    if (any(groups & (Groups::Segments | Groups::Control))) failed = pull_system(vcpu, cpu, groups);
+    if (failed == nullptr && any(groups & Groups::Msrs)) failed = pull_msrs(vcpu, cpu);
+    if (failed == nullptr && any(groups & Groups::Fpu)) failed = pull_fpu(vcpu, cpu);
+    if (failed == nullptr && any(groups & Groups::Debug)) failed = pull_debug(vcpu, cpu);
+    if (failed == nullptr && any(groups & Groups::Events)) failed = pull_events(vcpu, cpu);
+    return failed;
+}
+
+const char* StateTransfer::push(KvmVcpu& vcpu, const CpuFile& cpu, Groups groups) {
+    // System registers first: what the others may be depends on them. Events last, for the same reason.
+    const char* failed = nullptr;
+    if (any(groups & (Groups::Segments | Groups::Control))) failed = push_system(vcpu, cpu, groups);
+    if (failed == nullptr && any(groups & Groups::General)) {
+        const kvm_regs regs = to_kvm(cpu.general);
+        if (ioctl(vcpu.fd(), KVM_SET_REGS, &regs) < 0) failed = "KVM_SET_REGS";
+        if (shares_registers_) vcpu.run().s.regs.regs = regs;
+    }
+    if (failed == nullptr && any(groups & Groups::Msrs)) failed = push_msrs(vcpu, cpu);
+    if (failed == nullptr && any(groups & Groups::Fpu)) failed = push_fpu(vcpu, cpu);
+    if (failed == nullptr && any(groups & Groups::Debug)) failed = push_debug(vcpu, cpu);
+    if (failed == nullptr && any(groups & Groups::Events)) failed = push_events(vcpu, cpu);
+    return failed;
+}
+
+// --- segments and control registers
+// -------------------------------------------------------------------------------------
+
+namespace {
+
+// kvm_sregs and kvm_sregs2 have the same fields under the same names but for the last ones.
+template <class Sregs>
+void from_sregs(CpuFile& cpu, const Sregs& from, Groups groups) {
+    if (any(groups & Groups::Segments)) {
+        auto& seg = cpu.segments.seg;
+        from_kvm(seg[ES], from.es);
+        from_kvm(seg[CS], from.cs);
+        from_kvm(seg[SS], from.ss);
+        from_kvm(seg[DS], from.ds);
+        from_kvm(seg[FS], from.fs);
+        from_kvm(seg[GS], from.gs);
+        from_kvm(cpu.segments.ldtr, from.ldt);
+        from_kvm(cpu.segments.tr, from.tr);
+        cpu.segments.gdtr = {.base = from.gdt.base, .limit = from.gdt.limit};
+        cpu.segments.idtr = {.base = from.idt.base, .limit = from.idt.limit};
+    }
+    if (any(groups & Groups::Control)) {
+        ControlGroup& c = cpu.control;
+        c.cr0 = from.cr0;
+        c.cr2 = from.cr2;
+        c.cr3 = from.cr3;
+        c.cr4 = from.cr4;
+        c.cr8 = from.cr8;
+        c.efer = from.efer;
+    }
+}
+
+template <class Sregs>
+void to_sregs(Sregs& to, const CpuFile& cpu, Groups groups) {
+    if (any(groups & Groups::Segments)) {
+        const auto& seg = cpu.segments.seg;
+        to.es = to_kvm(seg[ES]);
+        to.cs = to_kvm(seg[CS]);
+        to.ss = to_kvm(seg[SS]);
+        to.ds = to_kvm(seg[DS]);
+        to.fs = to_kvm(seg[FS]);
+        to.gs = to_kvm(seg[GS]);
+        to.ldt = to_kvm(cpu.segments.ldtr);
+        to.tr = to_kvm(cpu.segments.tr);
+        to.gdt.base = cpu.segments.gdtr.base;
+        to.gdt.limit = cpu.segments.gdtr.limit;
+        to.idt.base = cpu.segments.idtr.base;
+        to.idt.limit = cpu.segments.idtr.limit;
+    }
+    if (any(groups & Groups::Control)) {
+        const ControlGroup& c = cpu.control;
+        to.cr0 = c.cr0;
+        to.cr2 = c.cr2;
+        to.cr3 = c.cr3;
+        to.cr4 = c.cr4;
+        to.cr8 = c.cr8;
+        to.efer = c.efer;
+    }
+}
+
+bool pae_paging(const CpuFile& cpu) {
+    return (cpu.control.cr0 & cr0::PG) && (cpu.control.cr4 & cr4::PAE) && !(cpu.control.efer & efer::LMA);
+}
+
+}  // namespace
+
+const char* StateTransfer::pull_system(KvmVcpu& vcpu, CpuFile& cpu, Groups groups) {
+    if (has_sregs2_) {
+        kvm_sregs2 sregs{};
+        if (ioctl(vcpu.fd(), KVM_GET_SREGS2, &sregs) < 0) return "KVM_GET_SREGS2";
+        from_sregs(cpu, sregs, groups);
+        if (any(groups & Groups::Control)) {
+            for (unsigned i = 0; i < 4; ++i) {
+                cpu.control.pdpte[i] = (sregs.flags & KVM_SREGS2_FLAGS_PDPTRS_VALID) != 0 ? sregs.pdptrs[i] : 0;
+            }
+        }
+        return nullptr;
+    }
+    kvm_sregs sregs{};
+    if (ioctl(vcpu.fd(), KVM_GET_SREGS, &sregs) < 0) return "KVM_GET_SREGS";
+    from_sregs(cpu, sregs, groups);
+    return nullptr;
+}
+
+const char* StateTransfer::push_system(KvmVcpu& vcpu, const CpuFile& cpu, Groups groups) {
+    if (has_sregs2_) {
+        kvm_sregs2 sregs{};
+        if (ioctl(vcpu.fd(), KVM_GET_SREGS2, &sregs) < 0) return "KVM_GET_SREGS2";
+        to_sregs(sregs, cpu, groups);
+        sregs.flags = 0;
+        if (pae_paging(cpu)) {
+            sregs.flags = KVM_SREGS2_FLAGS_PDPTRS_VALID;
+            std::copy(cpu.control.pdpte.begin(), cpu.control.pdpte.end(), sregs.pdptrs);
+        }
+        return ioctl(vcpu.fd(), KVM_SET_SREGS2, &sregs) < 0 ? "KVM_SET_SREGS2" : nullptr;
+    }
+    kvm_sregs sregs{};
+    if (ioctl(vcpu.fd(), KVM_GET_SREGS, &sregs) < 0) return "KVM_GET_SREGS";
+    to_sregs(sregs, cpu, groups);
+    std::memset(sregs.interrupt_bitmap, 0, sizeof sregs.interrupt_bitmap);
+    return ioctl(vcpu.fd(), KVM_SET_SREGS, &sregs) < 0 ? "KVM_SET_SREGS" : nullptr;
+}
+
+// --- MSRs
+// -----------------------------------------------------------------------------------------------------------------
+
+const char* StateTransfer::pull_msrs(KvmVcpu& vcpu, CpuFile& cpu) {
+    MsrList list(msrs_.size() + 1);
+    list.add(msr_entry(msr::Tsc));
+    for (u32 index : msrs_) list.add(msr_entry(index));
+    if (!transfer_msrs(vcpu.fd(), kGetMsrs, list)) return "KVM_GET_MSRS";
+    cpu.msrs.tsc = list.entries()[0].data;
+    for (std::size_t i = 0; i < msrs_.size(); ++i) *plain_msr(cpu, msrs_[i]) = list.entries()[i + 1].data;
+    return nullptr;
+}
+
+const char* StateTransfer::push_msrs(KvmVcpu& vcpu, const CpuFile& cpu) {
+    MsrList list(msrs_.size() + 1);
+    CpuFile copy = cpu;
+    list.add(msr_entry(msr::Tsc, cpu.msrs.tsc));
+    for (u32 index : msrs_) list.add(msr_entry(index, *plain_msr(copy, index)));
+    return transfer_msrs(vcpu.fd(), kSetMsrs, list) ? nullptr : "KVM_SET_MSRS";
+}
+
+// --- x87 and vector registers: the XSAVE area (SDM vol. 1, 13.4)
+// ------------------------------------------------------------
+
+namespace {
+
+constexpr std::size_t kXstateBv = 512, kYmmHigh = 576;
+enum : u64 { kX87 = 1, kSse = 2, kAvx = 4 };
+
+template <class T>
+T get(const u8* area, std::size_t at) {
+    T value;
+    std::memcpy(&value, area + at, sizeof value);
+    return value;
+}
+template <class T>
+void put(u8* area, std::size_t at, T value) {
+    std::memcpy(area + at, &value, sizeof value);
+}
+
+}  // namespace
+
+const char* StateTransfer::pull_fpu(KvmVcpu& vcpu, CpuFile& cpu) {
+    XsaveArea xsave{};
+    if (ioctl(vcpu.fd(), kGetXsave, &xsave) < 0) return "KVM_GET_XSAVE";
+    const auto* area = reinterpret_cast<const u8*>(xsave.region);
+    const auto present = get<u64>(area, kXstateBv);
+    FpuGroup fpu;  // a component that is not present is in its initial state
+    fpu.fcw = 0x37f;
+    fpu.ftw = 0;
+    if (present & kX87) {
+        fpu.fcw = get<u16>(area, 0);
+        fpu.fsw = get<u16>(area, 2);
+        fpu.ftw = get<u8>(area, 4);
+        fpu.fop = get<u16>(area, 6);
+        fpu.fip = get<u64>(area, 8);
+        fpu.fdp = get<u64>(area, 16);
+        const unsigned top = (fpu.fsw >> 11) & 7;
+        for (unsigned i = 0; i < 8; ++i) {
+            X87Register& r = fpu.st[(top + i) & 7];
+            r.significand = get<u64>(area, 32 + 16 * i);
+            r.sign_exponent = get<u16>(area, 40 + 16 * i);
+        }
+    }
+    fpu.mxcsr = get<u32>(area, 24);
+    for (std::size_t i = 0; i < 16; ++i) {
+        if (present & kSse) std::memcpy(fpu.vector[i].bytes.data(), area + 160 + 16 * i, 16);
+        if (present & kAvx) std::memcpy(fpu.vector[i].bytes.data() + 16, area + kYmmHigh + 16 * i, 16);
+    }
+    cpu.fpu = fpu;
+    return nullptr;
+}
+
+const char* StateTransfer::push_fpu(KvmVcpu& vcpu, const CpuFile& cpu) {
+    XsaveArea xsave{};
+    auto* area = reinterpret_cast<u8*>(xsave.region);
+    const FpuGroup& fpu = cpu.fpu;
+    put(area, 0, fpu.fcw);
+    put(area, 2, fpu.fsw);
+    put(area, 4, fpu.ftw);
+    put(area, 6, fpu.fop);
+    put(area, 8, fpu.fip);
+    put(area, 16, fpu.fdp);
+    put(area, 24, fpu.mxcsr);
+    const unsigned top = (fpu.fsw >> 11) & 7;
+    for (unsigned i = 0; i < 8; ++i) {
+        const X87Register& r = fpu.st[(top + i) & 7];
+        put(area, 32 + 16 * i, r.significand);
+        put(area, 40 + 16 * i, r.sign_exponent);
+    }
+    bool upper_halves = false;
+    for (std::size_t i = 0; i < 16; ++i) {
+        const auto& bytes = fpu.vector[i].bytes;
+        std::memcpy(area + 160 + 16 * i, bytes.data(), 16);
+        std::memcpy(area + kYmmHigh + 16 * i, bytes.data() + 16, 16);
+        upper_halves = upper_halves || std::any_of(bytes.begin() + 16, bytes.end(), [](u8 b) { return b != 0; });
+    }
+    put(area, kXstateBv, kX87 | kSse | (upper_halves ? u64{kAvx} : 0));
+    return ioctl(vcpu.fd(), kSetXsave, &xsave) < 0 ? "KVM_SET_XSAVE" : nullptr;
+}
+
+// --- debug registers
+// --------------------------------------------------------------------------------------------------------
+
+const char* StateTransfer::pull_debug(KvmVcpu& vcpu, CpuFile& cpu) {
+    kvm_debugregs regs{};
+    if (ioctl(vcpu.fd(), KVM_GET_DEBUGREGS, &regs) < 0) return "KVM_GET_DEBUGREGS";
+    std::copy(std::begin(regs.db), std::end(regs.db), cpu.debug.dr.begin());
+    cpu.debug.dr6 = regs.dr6;
+    cpu.debug.dr7 = regs.dr7;
+    return nullptr;
+}
+
+const char* StateTransfer::push_debug(KvmVcpu& vcpu, const CpuFile& cpu) {
+    kvm_debugregs regs{};
+    std::copy(cpu.debug.dr.begin(), cpu.debug.dr.end(), regs.db);
+    regs.dr6 = cpu.debug.dr6;
+    regs.dr7 = cpu.debug.dr7;
+    return ioctl(vcpu.fd(), KVM_SET_DEBUGREGS, &regs) < 0 ? "KVM_SET_DEBUGREGS" : nullptr;
+}
+
+// --- events
+// -----------------------------------------------------------------------------------------------------------------
+
+const char* StateTransfer::pull_events(KvmVcpu& vcpu, CpuFile& cpu) {
+    kvm_vcpu_events events{};
+    if (ioctl(vcpu.fd(), KVM_GET_VCPU_EVENTS, &events) < 0) return "KVM_GET_VCPU_EVENTS";
+    EventGroup& e = cpu.events;
+    e.exception_pending = events.exception.injected != 0 || events.exception.pending != 0;
+    e.exception_vector = e.exception_pending ? events.exception.nr : 0;
+    e.exception_has_error_code = e.exception_pending && events.exception.has_error_code != 0;
+    e.exception_error_code = e.exception_has_error_code ? events.exception.error_code : 0;
+    e.interrupt_accepted = events.interrupt.injected != 0 && events.interrupt.soft == 0;
+    e.interrupt_vector = e.interrupt_accepted ? events.interrupt.nr : 0;
+    e.interrupt_shadow_sti = (events.interrupt.shadow & KVM_X86_SHADOW_INT_STI) != 0;
+    e.interrupt_shadow_mov_ss = (events.interrupt.shadow & KVM_X86_SHADOW_INT_MOV_SS) != 0;
+    e.nmi_masked = events.nmi.masked != 0;
+    e.nmi_pending = events.nmi.pending != 0 || events.nmi.injected != 0;
+    return nullptr;
+}
+
+const char* StateTransfer::push_events(KvmVcpu& vcpu, const CpuFile& cpu) {
+    const EventGroup& e = cpu.events;
+    kvm_vcpu_events events{};
+    events.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+    events.exception.injected = e.exception_pending;
+    events.exception.nr = e.exception_vector;
+    events.exception.has_error_code = e.exception_has_error_code;
+    events.exception.error_code = e.exception_error_code;
+    events.interrupt.injected = e.interrupt_accepted;
+    events.interrupt.nr = e.interrupt_vector;
+    events.interrupt.shadow = static_cast<u8>((e.interrupt_shadow_sti ? KVM_X86_SHADOW_INT_STI : 0) |
+                                              (e.interrupt_shadow_mov_ss ? KVM_X86_SHADOW_INT_MOV_SS : 0));
+    events.nmi.masked = e.nmi_masked;
+    events.nmi.pending = e.nmi_pending;
+    return ioctl(vcpu.fd(), KVM_SET_VCPU_EVENTS, &events) < 0 ? "KVM_SET_VCPU_EVENTS" : nullptr;
+}
+
+}  // namespace dualvm::kvm

@@ -1,0 +1,46 @@
+// CpuFile <-> a vCPU, group by group.
+#pragma once
+
+#include <vector>
+
+#include "dualvm/cpu_file.h"
+#include "kvm_handles.h"
+
+namespace dualvm::kvm {
+
+// RFLAGS, RIP and the general registers: also what KVM_CAP_SYNC_REGS shares in kvm_run.
+void from_kvm(GeneralGroup& to, const kvm_regs& from);
+kvm_regs to_kvm(const GeneralGroup& from);
+
+void from_kvm(Segment& to, const kvm_segment& from);
+kvm_segment to_kvm(const Segment& from);
+
+class StateTransfer {
+public:
+    static Expected<StateTransfer> create(const KvmDevice& device, const KvmVm& vm, KvmVcpu& vcpu);
+
+    // Each returns the name of the ioctl that failed, or nullptr.
+    const char* pull(KvmVcpu& vcpu, CpuFile& cpu, Groups groups);
+    const char* push(KvmVcpu& vcpu, const CpuFile& cpu, Groups groups);
+
+    // With KVM_CAP_SYNC_REGS the general registers are in kvm_run after each exit.
+    bool shares_registers() const { return shares_registers_; }
+
+private:
+    StateTransfer() = default;
+    const char* pull_system(KvmVcpu& vcpu, CpuFile& cpu, Groups groups);
+    const char* push_system(KvmVcpu& vcpu, const CpuFile& cpu, Groups groups);
+    const char* pull_msrs(KvmVcpu& vcpu, CpuFile& cpu);
+    const char* push_msrs(KvmVcpu& vcpu, const CpuFile& cpu);
+    static const char* pull_fpu(KvmVcpu& vcpu, CpuFile& cpu);
+    static const char* push_fpu(KvmVcpu& vcpu, const CpuFile& cpu);
+    static const char* pull_events(KvmVcpu& vcpu, CpuFile& cpu);
+    static const char* push_events(KvmVcpu& vcpu, const CpuFile& cpu);
+    static const char* pull_debug(KvmVcpu& vcpu, CpuFile& cpu);
+    static const char* push_debug(KvmVcpu& vcpu, const CpuFile& cpu);
+
+    bool shares_registers_ = false, has_sregs2_ = false;
+    std::vector<u32> msrs_;  // of plain_msr() that this KVM knows
+};
+
+}  // namespace dualvm::kvm

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""Runs one guest of guests/manifest.json under one engine and checks what it prints and how it ends.
+
+    run_guest.py --build BUILD --engine interp|kvm|qemu NAME
+
+Status: 0 as expected, 1 not, 77 (CTest's "skipped") where this engine, or this host's KVM, cannot run it: the reason is
+printed.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+SKIPPED = 77
+TIMEOUT = 100  # seconds of host time; CTest's own is longer
+GUESTS = Path(__file__).resolve().parents[2] / "guests"
+QEMU = "qemu-system-x86_64"
+
+
+def load_manifest():
+    return json.loads((GUESTS / "manifest.json").read_text(encoding="utf-8"))
+
+
+def guest_file(build, guest):
+    return Path(build) / "guests" / guest["file"]
+
+
+def expected_output(guest):
+    """What the guest prints, or None where that is not said."""
+    if "expected" in guest:
+        return (GUESTS / "expected" / guest["expected"]).read_text(encoding="utf-8")
+    return guest.get("output")
+
+
+def qemu_command(build, guest):
+    command = [QEMU, "-accel", "tcg", "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot",
+               "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]
+    file = guest_file(build, guest)
+    if file.suffix == ".bin":  # a boot sector: QEMU's firmware loads it from a floppy disk
+        return command + ["-drive", f"if=floppy,format=raw,readonly=on,file={file}", "-boot", "a"]
+    return command + ["-kernel", str(file)] + (["-append", guest["arguments"]] if guest["arguments"] else [])
+
+
+def dualvm_command(build, guest, engine):
+    command = [str(Path(build) / "dualvm"), "run", f"--engine={engine}", "-no-reboot"]
+    command += guest.get("options", {}).get(engine, [])
+    command += ["-kernel", str(guest_file(build, guest))]
+    return command + (["-append", guest["arguments"]] if guest["arguments"] else [])
+
+
+def kvm_lacks(build):
+    """What this host's KVM cannot do, as {need of the manifest: reason}; None where there is no KVM, with the reason.
+
+    The one place that knows what `dualvm probe --json` looks like:
+    {"engine": "kvm", "available": bool, "rows": [{"id": ..., "value": ..., "text": ...}]}.
+    """
+    run = subprocess.run([str(Path(build) / "dualvm"), "probe", "--json"], capture_output=True, text=True, timeout=TIMEOUT)
+    try:
+        report = json.loads(run.stdout)
+    except ValueError:
+        return None, f"dualvm probe --json: status {run.returncode}, {run.stderr.strip()}"
+    if not report.get("available"):
+        return None, report.get("text") or "KVM is not available on this host"
+    need_of_row = {
+        "syscall_ring3": "syscall from ring 3",
+        "int_n_ring3": "int n from ring 3",
+        "paging32": "32-bit paging",
+        "split_write_ring0": "writes across pages that fault whole at ring 0",
+    }
+    lacks = {need_of_row[row["id"]]: row.get("text", "") for row in report.get("rows", [])
+             if row.get("id") in need_of_row and row.get("value") in (False, 0, "no")}
+    return lacks, ""
+
+
+def skip_reason(build, guest, engine):
+    """Why this guest cannot be run under this engine here; empty where it can."""
+    if engine in guest.get("not_on", {}):
+        return guest["not_on"][engine]
+    if not guest_file(build, guest).exists():
+        return f"{guest_file(build, guest)} has not been built"
+    if engine == "qemu":
+        return "" if shutil.which(QEMU) else f"{QEMU} is not installed"
+    if not (Path(build) / "dualvm").exists():
+        return f"{build}/dualvm has not been built"
+    if engine == "kvm":
+        if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+            return "/dev/kvm is missing or not permitted"
+        lacks, reason = kvm_lacks(build)
+        if lacks is None:
+            return reason
+        for need in guest.get("needs", []):
+            if need in lacks:
+                return f"this host's KVM lacks: {need}. {lacks[need]}".strip()
+    return ""
+
+
+def status_fits(guest, engine, status):
+    expected = guest.get("status_on", {}).get(engine, guest["status"])
+    if expected == "any clean end":  # halted, triple fault, a limit, or a value of the guest's own
+        return status in (0, 8, 12) or (status > 0 and status % 2 == 1)
+    return status == expected
+
+
+def check(guest, engine, status, output):
+    """The list of what is not as expected."""
+    wrong = []
+    if not status_fits(guest, engine, status):
+        wrong.append(f"status {status}, expected {guest.get('status_on', {}).get(engine, guest['status'])}")
+    expected = expected_output(guest)
+    if expected is not None and output != expected:
+        wrong.append(f"output:\n{output}\nexpected:\n{expected}")
+    return wrong
+
+
+def run(command):
+    """Status and serial output; a status of None where the time was up."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired as expired:
+        return None, (expired.stdout or b"").decode("utf-8", "replace")
+    return done.returncode, done.stdout.decode("utf-8", "replace").replace("\r\n", "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", required=True, help="the build tree")
+    parser.add_argument("--engine", required=True, choices=["interp", "kvm", "qemu"])
+    parser.add_argument("name", help="a guest of the manifest")
+    arguments = parser.parse_args()
+
+    guest = next((g for g in load_manifest()["guests"] if g["name"] == arguments.name), None)
+    if guest is None:
+        parser.error(f"the manifest has no guest '{arguments.name}'")
+    reason = skip_reason(arguments.build, guest, arguments.engine)
+    if reason:
+        print(f"skipped: {reason}")
+        return SKIPPED
+    if arguments.engine == "qemu":
+        command = qemu_command(arguments.build, guest)
+    else:
+        command = dualvm_command(arguments.build, guest, arguments.engine)
+    print(" ".join(command), flush=True)
+    status, output = run(command)
+    if status is None:
+        print(f"not ended after {TIMEOUT} s; output so far:\n{output}")
+        return 1
+    wrong = check(guest, arguments.engine, status, output)
+    print("\n".join(wrong) if wrong else f"status {status}, and the output is right")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
