@@ -127,7 +127,8 @@ void ProbeGuest::prepare(ProbeMode mode, std::span<const u8> code) {
 }
 
 bool ProbeGuest::begin() {
-    // A port access that the guest before this one was in the middle of is completed first, not in this one's registers.
+    // A port access that the guest before this one was in the middle of is completed first, not in this one's
+    // registers.
     run().immediate_exit = 1;
     ioctl(vcpu_->fd(), KVM_RUN, 0);
     run().immediate_exit = 0;

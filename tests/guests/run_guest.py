@@ -52,23 +52,33 @@ def dualvm_command(build, guest, engine):
     return command + (["-append", guest["arguments"]] if guest["arguments"] else [])
 
 
-# What kvm_pvm does not do as a processor does; measured with these guests.
+# Which of `dualvm probe`'s rows says whether a need of the manifest is met.
+PROBE_ROWS = {
+    "syscall from ring 3": "syscall_ring3",
+    "int n from ring 3": "int_n_ring3",
+    "32-bit paging": "paging32",
+    "writes across pages that fault whole at ring 0": "split_write_ring0",
+}
+# What probe does not measure and kvm_pvm does not do; found by these guests.
 KVM_PVM_LACKS = {
-    "syscall from ring 3": "kvm_pvm leaves the processor at ring 3",
-    "int n from ring 3": "kvm_pvm's emulator has no protected-mode INT n",
-    "32-bit paging": "kvm_pvm refuses CR0.PG outside long mode",
     "far calls at ring 3 in 32-bit mode": "kvm_pvm's emulator makes #UD of them",
-    "writes across pages that fault whole at ring 0": "kvm_pvm's emulator writes the first part before the fault",
     "data breakpoints at ring 0": "kvm_pvm's emulator does not see them",
 }
 
 
 def kvm_lacks(build):
-    """What this host's KVM cannot do, as {need of the manifest: reason}. The one place that reads `dualvm probe`'s JSON."""
+    """What this host's KVM cannot do: {need: reason}. The one place that reads `dualvm probe`'s JSON."""
     command = [str(Path(build) / "dualvm"), "probe", "--json=-"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    report = json.loads(run.stdout)
-    return KVM_PVM_LACKS if report["host"]["kvm_module"] == "kvm_pvm" else {}
+    try:
+        report = json.loads(run.stdout)
+    except ValueError as error:
+        raise SystemExit(f"{' '.join(command)}: no JSON, status {run.returncode}\n{run.stderr}") from error
+    rows = {row["id"]: row for row in report["rows"]}
+    lacks = {need: rows[row]["text"] for need, row in PROBE_ROWS.items() if row in rows and rows[row]["value"] == "no"}
+    if rows.get("kind", {}).get("value") == "kvm_pvm":
+        lacks.update(KVM_PVM_LACKS)
+    return lacks
 
 
 def skip_reason(build, guest, engine):
