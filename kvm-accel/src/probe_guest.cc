@@ -126,7 +126,14 @@ void ProbeGuest::prepare(ProbeMode mode, std::span<const u8> code) {
     c.control.cr0 |= cr0::PG;
 }
 
-bool ProbeGuest::begin() { return transfer_.push(*vcpu_, cpu(), Groups::All) == nullptr; }
+bool ProbeGuest::begin() {
+    // A port access that the guest before this one was in the middle of is completed first, not in this one's
+    // registers.
+    run().immediate_exit = 1;
+    ioctl(vcpu_->fd(), KVM_RUN, 0);
+    run().immediate_exit = 0;
+    return transfer_.push(*vcpu_, cpu(), Groups::All) == nullptr;
+}
 
 ProbeGuest::Event ProbeGuest::next(Nanoseconds limit) {
     using Kind = Event::Kind;
