@@ -87,7 +87,7 @@ def memtest_kvm(guests):
             fail("the test screen was not reached", done)
         if done.returncode != 12:
             fail("SIGINT should end the run with status 12", done)
-        print("rescued instructions:", json.loads(report.read_text()).get("rescues"))
+        print("rescued instructions:", json.loads(report.read_text())["statistics"]["rescues"])
 
 
 EARLY = "console=ttyS0 earlyprintk=ttyS0 acpi=off noapic nolapic pci=off"
