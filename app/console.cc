@@ -58,9 +58,7 @@ void Console::flush() {
         switch (const int error = write_all(out_, buffer_)) {
             case 0:
             case EINTR: break;  // a signal has ended the run already
-            case EPIPE:
-                end_run(ExitStatus::Limit, "output-closed", "standard output was closed by its reader");
-                break;
+            case EPIPE: end_run(ExitStatus::Limit, "output-closed", "standard output was closed by its reader"); break;
             default:
                 end_run(ExitStatus::BadImage, "output-failed",
                         fmt::format("cannot write the guest's serial output: {}", std::strerror(error)));

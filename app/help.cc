@@ -33,9 +33,16 @@ public:
         return value.empty() || value[0] == '[' ? value : ' ' + value;
     }
     std::string make_usage(const CLI::App* command, std::string name) const override {
-        if (command->get_parent() == nullptr) return "\nUsage: dualvm COMMAND [OPTIONS]   (dualvm COMMAND --help)\n";
-        return '\n' + CLI::Formatter::make_usage(command, std::move(name));
+        if (command->get_parent() == nullptr) return "\nUsage: dualvm COMMAND [OPTIONS]   (dualvm COMMAND --help)\n\n";
+        return '\n' + CLI::Formatter::make_usage(command, std::move(name)) + '\n';
     }
+    // One empty line between groups, not two.
+    std::string make_group(std::string group, bool is_positional,
+                           std::vector<const CLI::Option*> options) const override {
+        return CLI::Formatter::make_group(std::move(group), is_positional, std::move(options)).substr(1) +
+               (is_positional ? "\n" : "");
+    }
+    std::string make_footer(const CLI::App* command) const override { return command->get_footer(); }
 };
 
 constexpr const char* kStatuses = R"(Exit status:
@@ -50,8 +57,8 @@ constexpr const char* kStatuses = R"(Exit status:
   14    the engines disagreed
 )";
 
-constexpr const char* kTopFooter = R"(
-One machine model - CPU registers (CPUFile), memory (vMEM), devices (vIO) - and several ways of running it: the engine
+constexpr const char* kTopFooter =
+    R"(One machine model - CPU registers (CPUFile), memory (vMEM), devices (vIO) - and several ways of running it: the engine
 'interp' reads the guest's instructions one by one, the engine 'kvm' lets the host's CPU execute them.
 
 Examples:
@@ -66,8 +73,8 @@ Options can be written with one dash or two, their values after a space or '='.
 
 )";
 
-constexpr const char* kRunFooter = R"(
-The guest's serial port (COM1) is standard output and standard input; everything that dualvm itself has to say goes to
+constexpr const char* kRunFooter =
+    R"(The guest's serial port (COM1) is standard output and standard input; everything that dualvm itself has to say goes to
 standard error. At a terminal: Ctrl-A x leaves, Ctrl-A Ctrl-A sends Ctrl-A, Ctrl-A h helps; Ctrl-C goes to the guest.
 
 A guest (-kernel) is a Multiboot 1 kernel, a kernel with a PVH note, a Linux bzImage or a raw boot sector; which of them
@@ -90,8 +97,8 @@ Examples:
 
 )";
 
-constexpr const char* kCompareFooter = R"(
-Runs the guest under every engine that this host has; engines that can't run here are named with the reason. The guest
+constexpr const char* kCompareFooter =
+    R"(Runs the guest under every engine that this host has; engines that can't run here are named with the reason. The guest
 has no input. Prints, for each engine, how the run ended, instructions, time (the median of --repeat runs), millions of
 instructions a second (MIPS), exits by kind, and the speedup over the slowest. An engine that cannot count instructions
 is given another one's count of the same run, marked with ~. Registers that differ at the end are listed.
@@ -105,8 +112,8 @@ Examples:
 
 )";
 
-constexpr const char* kProbeFooter = R"(
-What a machine's /dev/kvm is differs: on some hosts the CPU runs all guest code itself, on others only user-mode code,
+constexpr const char* kProbeFooter =
+    R"(What a machine's /dev/kvm is differs: on some hosts the CPU runs all guest code itself, on others only user-mode code,
 and the host's kernel emulates the rest. This measures it: which modes run directly, what an exit costs, what
 single-step and breakpoints do.
 
@@ -118,8 +125,8 @@ Examples:
 
 )";
 
-constexpr const char* kTraceFooter = R"(
-Runs the guest one instruction at a time and prints each: address, bytes, instruction, and the registers that it
+constexpr const char* kTraceFooter =
+    R"(Runs the guest one instruction at a time and prints each: address, bytes, instruction, and the registers that it
 changed with their new values. An instruction that raises an exception shows what the handler's entry changed;
 interrupts have a line of their own.
 
@@ -134,8 +141,8 @@ Examples:
 
 )";
 
-constexpr const char* kDisasmFooter = R"(
-FILE is a guest, as 'dualvm run -kernel' takes it: it is loaded, not run, and disassembled from its entry point on, at
+constexpr const char* kDisasmFooter =
+    R"(FILE is a guest, as 'dualvm run -kernel' takes it: it is loaded, not run, and disassembled from its entry point on, at
 the addresses and in the mode in which it would begin. --start and --mode look elsewhere: a 64-bit guest in a Multiboot
 file begins in 32-bit mode and switches. With --raw, FILE is machine code and nothing else. --bytes takes the code from
 the command line.
@@ -164,7 +171,8 @@ const char* description(Command command) {
 }
 
 const char* footer(Command command) {
-    static const std::string kRun = std::string(kRunFooter) + kStatuses, kCompare = std::string(kCompareFooter) + kStatuses,
+    static const std::string kRun = std::string(kRunFooter) + kStatuses,
+                             kCompare = std::string(kCompareFooter) + kStatuses,
                              kProbe = std::string(kProbeFooter) + kStatuses,
                              kTrace = std::string(kTraceFooter) + kStatuses,
                              kDisasm = std::string(kDisasmFooter) + kStatuses;

@@ -32,11 +32,10 @@ void install_signal_handlers() {
     action.sa_handler = on_signal;
     sigemptyset(&action.sa_mask);
     // No SA_RESTART: a write() or poll() that waits for somebody must come back.
-    for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
-        struct sigaction before {};
-        sigaction(signal, nullptr, &before);
-        if (before.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);  // nohup means it
-    }
+    for (int signal : {SIGINT, SIGTERM, SIGQUIT}) sigaction(signal, &action, nullptr);
+    struct sigaction before {};
+    sigaction(SIGHUP, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);  // nohup means it
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, nullptr);
 }

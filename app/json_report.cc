@@ -11,8 +11,8 @@ Json host_json() {
     const study::HostInfo host = study::host_info();
     Json kvm_module = nullptr;
     if (!host.kvm_module.empty()) kvm_module = host.kvm_module;
-    return {{"cpu", host.cpu},           {"cpus", host.cpus},         {"kernel", host.kernel},
-            {"kvm_module", kvm_module},  {"compiler", host.compiler}, {"dualvm", DUALVM_VERSION}};
+    return {{"cpu", host.cpu},          {"cpus", host.cpus},         {"kernel", host.kernel},
+            {"kvm_module", kvm_module}, {"compiler", host.compiler}, {"dualvm", DUALVM_VERSION}};
 }
 
 Json exits_json(const EngineStatistics& statistics) {

@@ -24,10 +24,9 @@ struct Refused {
     bool takes_value;
 };
 constexpr Refused kRefused[] = {
-    {"--hda", "hard disks", true},   {"--cdrom", "CD-ROM drives", true},
-    {"--fda", "floppy disks", true}, {"--boot", "a boot order", true},
-    {"--bios", "a BIOS", true},      {"--gdb", "the debugger's port", true},
-    {"-s", "the debugger's port", false}, {"-S", "waiting for the debugger", false},
+    {"--hda", "hard disks", true},    {"--cdrom", "CD-ROM drives", true}, {"--fda", "floppy disks", true},
+    {"--boot", "boot order", true},   {"--bios", "firmware", true},       {"--gdb", "debugger's port", true},
+    {"-s", "debugger's port", false}, {"-S", "debugger's port", false},
 };
 
 class Parser {
@@ -79,6 +78,8 @@ public:
             return tl::unexpected(ParseEnd{0, app_.help()});
         } catch (const CLI::CallForVersion& version) {
             return tl::unexpected(ParseEnd{0, version.what()});
+        } catch (const CLI::ExtrasError&) {
+            return tl::unexpected(mistake(arguments[0], fmt::format("'{}' is one argument too many", first_extra())));
         } catch (const CLI::ParseError& error) {
             return tl::unexpected(mistake(arguments[0], error.what()));
         }
@@ -90,6 +91,11 @@ private:
 
     static ParseEnd mistake(const std::string& command, std::string_view what) {
         return {kUsage, fmt::format("dualvm {0}: {1}\n'dualvm {0} --help' explains the options.\n", command, what)};
+    }
+
+    std::string first_extra() const {
+        const std::vector<std::string> extras = app_.remaining(/*recurse=*/true);
+        return extras.empty() ? "" : extras.front();
     }
 
     // The arguments in CLI11's spelling; the first of them must name a command.
@@ -108,8 +114,8 @@ private:
             return tl::unexpected(ParseEnd{kUsage, fmt::format("dualvm: {}\n{}", words.error(), short_help())});
         }
         if (first == "help") {
-            if (arguments.size() > 1) return std::vector<std::string>{arguments[1], "--help"};
-            return std::vector<std::string>{"--help"};
+            if (arguments.size() == 1) return std::vector<std::string>{"--help"};
+            return spelled({arguments[1], "--help"});
         }
         const CLI::App* command = nullptr;
         std::vector<std::string> names;
@@ -133,8 +139,8 @@ private:
     tl::expected<Options, ParseEnd> finish(const std::string& command) {
         const auto wrong = [&](std::string_view what) { return tl::unexpected(mistake(command, what)); };
         if (refused_ != nullptr) {
-            return wrong(fmt::format("{} is not available in this version: it has no {}",
-                                     spelling_of(*refused_), refused_->what));
+            return wrong(fmt::format("{} is not available in this version, which has no {} yet", spelling_of(*refused_),
+                                     refused_->what));
         }
         const bool boots = options_.command == Command::Run || options_.command == Command::Compare ||
                            options_.command == Command::Trace;
@@ -273,7 +279,9 @@ private:
         value(to, "--serial", "WHERE", "stdio (the default), none or file:PATH", "Input and output",
               [this](const std::string& text) { set_serial(text); });
         value(to, "--screen", "text", "Print the screen as it was at the end", "Input and output",
-              [this](const std::string& text) { options_.screen = choice<bool>("--screen", text, {{"text", true}}); });
+              [this](const std::string& text) {
+                  options_.screen = choice<bool>("--screen", text, {{"text", true}});
+              });
     }
     void set_serial(const std::string& text) {
         constexpr std::string_view kFile = "file:";
@@ -302,9 +310,9 @@ private:
         for (std::size_t at = 0; at <= list.size();) {
             const std::size_t end = std::min(list.find(',', at), list.size());
             LogOptions& log = options_.log;
-            *choice<bool*>("-d", list.substr(at, end - at),
-                           {{"boot", &log.boot}, {"exits", &log.exits}, {"int", &log.interrupts}, {"cpu", &log.registers}}) =
-                true;
+            *choice<bool*>(
+                "-d", list.substr(at, end - at),
+                {{"boot", &log.boot}, {"exits", &log.exits}, {"int", &log.interrupts}, {"cpu", &log.registers}}) = true;
             at = end + 1;
         }
     }
@@ -325,8 +333,8 @@ private:
 
     void add_syntax(CLI::App& to, const char* group) {
         value(to, "--syntax", "NAME", "intel (the default) or att", group, [this](const std::string& text) {
-            options_.syntax = options_.trace.syntax = choice<study::Syntax>(
-                "--syntax", text, {{"intel", study::Syntax::Intel}, {"att", study::Syntax::Att}});
+            options_.syntax = options_.trace.syntax =
+                choice<study::Syntax>("--syntax", text, {{"intel", study::Syntax::Intel}, {"att", study::Syntax::Att}});
         });
         value(to, "-o,--output", "FILE", "Write there, not to standard output", group,
               [this](const std::string& text) { options_.output_path = text; });
@@ -336,9 +344,8 @@ private:
         const char* group = "The trace";
         value(to, "--from", "N", "Begin after N instructions", group,
               [this](const std::string& text) { options_.trace.skip = checked("--from", parse_number(text)); });
-        value(to, "--from-rip", "ADDRESS", "Begin where RIP is ADDRESS", group, [this](const std::string& text) {
-            options_.trace.from_rip = checked("--from-rip", parse_number(text));
-        });
+        value(to, "--from-rip", "ADDRESS", "Begin where RIP is ADDRESS", group,
+              [this](const std::string& text) { options_.trace.from_rip = checked("--from-rip", parse_number(text)); });
         value(to, "--count", "N", "Instructions to print (default: 1000)", group,
               [this](const std::string& text) { options_.trace.count = checked("--count", parse_number(text)); });
         flag(to, "--no-registers", "Instructions only", group, [this] { options_.trace.registers = false; });
@@ -351,10 +358,11 @@ private:
         to.add_option("FILE", d.file, "A guest, or with --raw any file");
         value(to, "--bytes", "HEX", "Disassemble these bytes, like \"0f a2\"", group,
               [&d](const std::string& text) { d.bytes = checked("--bytes", parse_hex_bytes(text)); });
-        value(to, "--mode", "BITS", "16, 32 or 64 (default: the guest's; else 64)", group, [&d](const std::string& text) {
-            d.mode = choice<CpuMode>("--mode", text,
-                                     {{"16", CpuMode::Real}, {"32", CpuMode::Protected32}, {"64", CpuMode::Long64}});
-        });
+        value(to, "--mode", "BITS", "16, 32 or 64 (default: the guest's; else 64)", group,
+              [&d](const std::string& text) {
+                  d.mode = choice<CpuMode>(
+                      "--mode", text, {{"16", CpuMode::Real}, {"32", CpuMode::Protected32}, {"64", CpuMode::Long64}});
+              });
         value(to, "--base", "ADDRESS", "Where the first byte of --raw or --bytes lies", group,
               [&d](const std::string& text) { d.base = checked("--base", parse_number(text)); });
         value(to, "--start", "ADDRESS", "Begin at this address", group,

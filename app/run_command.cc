@@ -91,7 +91,8 @@ int run_command(const Options& options, const Messages& messages) {
         if ((*console)->input_possible() && isatty(STDIN_FILENO) != 0) messages.note("Ctrl-A x leaves, Ctrl-A h helps");
         const RawTerminal raw;
         const KickOnSignal kick(*guest->engine);
-        result = run_loop(*guest->machine, *guest->engine, options.engine.limits, make_hooks(*guest, **console, options));
+        result =
+            run_loop(*guest->machine, *guest->engine, options.engine.limits, make_hooks(*guest, **console, options));
         guest->engine->pull(Groups::All);
         guest->engine->collect_dirty();
         output = (*console)->finish();

@@ -37,8 +37,9 @@ void RunLog::attach(Machine& machine) {
     machine_ = &machine;
     if (options_.exits) machine.observe_exits([this](const Exit& e) { exit(e); });
     if (options_.interrupts) {
-        tap_ = std::make_unique<study::InterruptTap>(
-            machine, [this](u8 vector) { line(fmt::format("{:>12} interrupt {:#04x}", machine_->clock().now(), vector)); });
+        tap_ = std::make_unique<study::InterruptTap>(machine, [this](u8 vector) {
+            line(fmt::format("{:>12} interrupt {:#04x}", machine_->clock().now(), vector));
+        });
     }
 }
 
@@ -50,7 +51,8 @@ void RunLog::exit(const Exit& e) {
         case ExitKind::PortWrite:
         case ExitKind::MmioRead:
         case ExitKind::MmioWrite: {
-            text += fmt::format(" {:#06x} size {}{}", e.address, e.size, e.count > 1 ? fmt::format(" x {}", e.count) : "");
+            text +=
+                fmt::format(" {:#06x} size {}{}", e.address, e.size, e.count > 1 ? fmt::format(" x {}", e.count) : "");
             text += " data";
             constexpr u32 kShown = 16;
             for (u32 i = 0; i < e.count && i < kShown; ++i) {

@@ -11,7 +11,8 @@
 
 namespace dualvm::app {
 
-// Why the run ended, for people: nothing for a guest that ended by itself; registers and the instruction where it failed.
+// Why the run ended, for people: nothing for a guest that ended by itself; registers and the instruction where it
+// failed.
 void report_end(const RunResult& result, Guest& guest, study::Syntax syntax, const Messages& messages);
 
 // What --stats prints.

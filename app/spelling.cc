@@ -65,8 +65,7 @@ tl::expected<std::vector<std::string>, std::string> in_one_spelling(const CLI::A
         if (option == nullptr) return tl::unexpected(unknown(command, word.substr(0, equals), name));
         const std::string canonical = (name.size() == 1 ? "-" : "--") + name;
         if (!takes_value(*option)) {
-            const bool optional_value = option->get_items_expected_max() > 0 && !option->get_default_str().empty();
-            if (equals != std::string::npos && !optional_value) {
+            if (equals != std::string::npos && option->get_disable_flag_override()) {
                 return tl::unexpected(fmt::format("'{}' takes no value", word.substr(0, equals)));
             }
             out.push_back(equals == std::string::npos ? canonical : canonical + word.substr(equals));

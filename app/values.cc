@@ -67,7 +67,8 @@ Parsed<Nanoseconds> parse_seconds(std::string_view text) {
     double seconds = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
     if (error != std::errc{} || end != text.data() + text.size() || !(seconds > 0) || !std::isfinite(seconds)) {
-        return tl::unexpected(fmt::format("'{}' is not a time: a number of seconds more than 0 is, like 10 or 0.5", text));
+        return tl::unexpected(
+            fmt::format("'{}' is not a time: a number of seconds more than 0 is, like 10 or 0.5", text));
     }
     constexpr double kCentury = 100.0 * 365 * 24 * 3600;  // longer ones do not fit, and nobody waits for them
     return static_cast<Nanoseconds>(std::max(1.0, std::min(seconds, kCentury) * 1e9));
@@ -118,6 +119,7 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
     std::string best;
+    if (word.size() < 2) return best;  // every other letter is as near
     std::size_t best_distance = std::max<std::size_t>(1, word.size() / 3) + 1;
     for (const std::string& candidate : candidates) {
         const std::size_t d = distance(word, candidate);

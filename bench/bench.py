@@ -261,7 +261,6 @@ def main():
     bench = Bench(arguments.build, manifest)
     left_out = {engine: reason for engine in engines if (reason := bench.unavailable(engine))}
     engines = [engine for engine in engines if engine not in left_out]
-    interpreter = "interp" in engines or not bench.unavailable("interp")
     document = {"host": describe_host(bench.build), "engines": engines, "left_out": left_out, "rounds": rounds,
                 "quick": arguments.quick, "workloads": {}, "geometric_means": {},
                 "accesses": {name: workloads[name]["accesses"] for name in names if "accesses" in workloads[name]},
@@ -270,7 +269,7 @@ def main():
         for name in names:
             print(f"{name} ...", file=sys.stderr, flush=True)
             row = measure(bench, workloads[name], engines, rounds, arguments.quick)
-            if interpreter:
+            if "interp" in engines:
                 count_instructions(bench, workloads[name], row)
             add_ratios(row)
             document["workloads"][name] = row

@@ -1,5 +1,5 @@
 // Ends with a value of one's choice: -append "value=V" gives status (V << 1) | 1.
-#include "guest.h"
+#include "../runtime/guest.h"
 
 int guest_main(void) {
     serial_open();

@@ -1,5 +1,5 @@
 // Hello from 32-bit protected mode.
-#include "guest.h"
+#include "../runtime/guest.h"
 
 int guest_main(void) {
     serial_open();

@@ -1,5 +1,5 @@
 // Hello from 64-bit mode.
-#include "guest.h"
+#include "../runtime/guest.h"
 
 int guest_main(void) {
     serial_open();

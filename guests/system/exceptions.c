@@ -1,6 +1,6 @@
-// Exceptions at ring 0 in 64-bit mode, every one that integer code can raise: vector, error code and saved RIP; double
-// faults on a stack of their own; and INT n for every free vector. The instructions are in exceptions64.S or, for the
-// guest `strict`, in strict64.S.
+// Exceptions at ring 0 in 64-bit mode: vector, error code and saved RIP; double faults on a stack of their own; and INT
+// n for every free vector. The instructions are in exceptions64.S (all that integer code can raise) or, for the guests
+// `strict`, `fpu-faults` and `databreak`, in the files of these names.
 #include "../runtime/faults.h"
 
 extern uint64_t boot_gdt_spare[];

@@ -67,9 +67,6 @@ use_segments:
     mov eax, KERNEL_DATA
     mov ss, eax
     mov esp, edx
-
-    // The instruction pointer: CODE16 ends at FFFFh.
-    fault "#GP: far jump behind the limit", 13, 0, jmp CODE16:0x10000
     int3
 
 check_results:

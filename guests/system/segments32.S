@@ -33,6 +33,7 @@ use_segments:
     fault "#GP: far jump to a data segment", 13, KERNEL_DATA, jmp KERNEL_DATA:0
     fault "#GP: far call to ring-3 code", 13, USER_CODE-3, call USER_CODE:0
     fault "#GP: far jump by a null selector", 13, 0, jmp 0:0
+    fault "#GP: far jump behind the limit of its segment", 13, 0, jmp CODE16:0x10000
 
     // --- bases
     mov eax, SMALL_DATA

@@ -6,14 +6,17 @@
     .code64
     .equ NOT_PRESENT_VECTOR, 0x32  // an interrupt gate with P = 0
     .equ NO_GATE_VECTOR, 0x33      // nothing there: type 0
-    .equ DR7_WRITE, 0x000d0402     // breakpoint 0, globally enabled: on writes of 4 bytes
     .equ CR4_RESERVED, 1 << 15
     .equ MSR_UNKNOWN, 0x40001234
+    .equ CR0_NE, 1 << 5            // x87 errors are #MF
+    .equ UNMASK_DIVISION, 0x037b   // control word: division by zero is not masked
 
     .section .rodata
     .globl guest_name
 guest_name:
     .asciz "strict"
+division_unmasked:
+    .word UNMASK_DIVISION
 
     .text
     .globl raise_exceptions
@@ -22,14 +25,7 @@ raise_exceptions:
     push rbp
     mov rbp, rsp
 
-    // TCG misses the first; the second is #UD there.
-    lea rax, watched[rip]
-    mov dr0, rax
-    mov eax, DR7_WRITE
-    mov dr7, rax
-    trap "#DB: breakpoint on a write", 1, 0, mov dword ptr [rax], 1
-    xor eax, eax
-    mov dr7, rax
+    // #UD in TCG.
     trap "#DB: INT1", 1, 0, .byte 0xf1
 
     // TCG's error code has twice the vector's index, in 64-bit mode.
@@ -62,6 +58,18 @@ raise_exceptions:
     mov ecx, MSR_UNKNOWN
     fault "#GP: RDMSR of an MSR that is not there", 13, 0, rdmsr
 
+    // TCG lets the error pass until a WAIT.
+    mov rax, cr0
+    or eax, CR0_NE
+    mov cr0, rax
+    fninit
+    fldcw division_unmasked[rip]
+    fld1
+    fldz
+    fdivp
+    fault "#MF: the x87 instruction after a division by zero", 16, 0, fld1
+    fninit
+
     mov rsp, rbp
     pop rbp
     pop rbx
@@ -69,7 +77,5 @@ raise_exceptions:
 
     .bss
     .balign 16
-watched:
-    .fill 16
 idt_register:
     .fill 16

@@ -319,8 +319,8 @@ std::optional<Exit> KvmEngine::rescue(Exit exit) {
     count_rescue(statistics_.named, exit, result.length);
     // Only what has changed goes back; events always, as KVM knows of more than CpuFile does.
     transfer_out(result.changed | Groups::Events);
-    if (shadow_paging_ && (machine_.cpu().control.cr0 & cr0::PG) != 0)
-        slots_.drop_shadows();  // it may have written one
+    const bool paging = (machine_.cpu().control.cr0 & cr0::PG) != 0;
+    if (shadow_paging_ && paging && result.wrote_memory) slots_.drop_shadows();  // it may have been a page table
     if (deferred_) return std::exchange(deferred_, std::nullopt);
     if (result.exit.kind == ExitKind::Shutdown || result.exit.kind == ExitKind::Breakpoint) return result.exit;
     return std::nullopt;

@@ -25,6 +25,7 @@ Groups changed_groups(const CpuFile& before, const CpuFile& after) {
 
 Rescuer::Result Rescuer::execute_one() {
     const CpuFile before = machine_.cpu();
+    const std::vector<u64> dirty = machine_.vmem().take_dirty();
     engine_->push(Groups::All);
     const bool counts = engine_->capabilities().exact_instruction_counts;
     const u64 count = engine_->instructions();
@@ -59,6 +60,9 @@ Rescuer::Result Rescuer::execute_one() {
         }
     }
     if (attention) machine_.set_attention();
+    engine_->collect_dirty();
+    result.wrote_memory = machine_.vmem().dirty_pages() != 0;
+    machine_.vmem().add_dirty(dirty);
     engine_->pull(Groups::All);
     CpuFile& after = machine_.cpu();
     after.msrs.tsc = before.msrs.tsc;

@@ -22,6 +22,7 @@ public:
         bool executed = false;  // false: it is beyond that engine, too, or changes nothing and would go on for ever
         Exit exit;              // Halt and Shutdown are for the caller to hand on
         Groups changed = Groups::None;
+        bool wrote_memory = false;
         u64 length = 0;  // of the instruction if it went on to the next one, else 0
     };
     // Executes the instruction at machine.cpu(), which must be up to date in all groups, and is again afterwards.

@@ -45,11 +45,8 @@ def headers_by_name(root):
     for room in ROOMS:
         for path in (root / room).rglob("*.h"):
             parts = path.relative_to(root / room).parts
-            names = {"/".join(parts)}
-            if parts[0] in ("include", "src"):
-                names.add("/".join(parts[1:]))
-            for name in names:
-                found.setdefault(name, set()).add(room)
+            for i in range(len(parts)):  # any folder on the way may be one that the compiler searches
+                found.setdefault("/".join(parts[i:]), set()).add(room)
     return found
 
 

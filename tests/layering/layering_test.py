@@ -52,6 +52,7 @@ class PlantedTree(unittest.TestCase):
     def test_a_header_of_its_own_is_not_another_rooms(self):
         self.plant("interp/src/vm.h", "#pragma once\n")
         self.plant("interp/src/a.cc", '#include "vm.h"\n')
+        self.plant("interp/src/deeper/a.cc", '#include "vm.h"\n')
         self.assertEqual(layering.violations(self.root), [])
 
     def test_kvm_h_is_for_kvm_accel(self):

@@ -117,7 +117,6 @@ Flow imul(State& s, const Insn& insn) {
     } else {
         const unsigned first = insn.operand_count == 3 ? 1 : 0;
         if (!read_operand(s, insn, first, a) || !read_operand(s, insn, first + 1, b)) return Flow::Fault;
-        if (insn.operand_count == 3) b = insn.operand[2].imm;
     }
     const I128 product = as_signed(a, size) * as_signed(b, size);
     if (insn.operand_count == 1) {

@@ -172,6 +172,9 @@ void drop_inner_segments(State& s) {
         Segment& segment = s.cpu.segments.seg[name];
         constexpr u32 kConformingCode = 0xc;
         const bool conforming = (segment.type() & kConformingCode) == kConformingCode;
+        // One that is null already keeps its hidden part: FS.base and GS.base of 64-bit programs live behind null
+        // selectors.
+        if (is_null(segment.selector)) continue;
         if (!conforming && segment.dpl() < s.cpu.cpl()) segment = null_segment(0);
     }
 }

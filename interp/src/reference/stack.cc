@@ -118,7 +118,7 @@ Flow enter(State& s, const Insn& insn) {
         if (!push(s, size, frame)) return undo();
     }
     const u64 top = (s.cpu.general.gpr[RSP] - room) & mask;
-    // "If the new stack pointer would cause a page fault on a write, ENTER faults" (SDM vol. 2A, "ENTER").
+    // ENTER faults if a write at the new stack pointer would (SDM vol. 2A, "ENTER").
     u64 linear = 0;
     if (!linear_address(s, SS, top, size, Access::Write, linear) || !check_linear(s, linear, size, Access::Write)) {
         return undo();

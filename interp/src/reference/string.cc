@@ -49,7 +49,8 @@ template <class One, class Bulk>
 Flow repeat(const Run& run, One element, Bulk bulk) {
     State& s = run.s;
     if (!run.insn.rep && !run.insn.repne) return element() == Element::Fault ? Flow::Fault : Flow::Next;
-    u64 budget = kElementsAtOnce;
+    // With TF set, the single-step trap comes behind every element (SDM vol. 3B, 17.3.1.4).
+    u64 budget = flag(s, rflags::TF) ? 1 : kElementsAtOnce;
     while (true) {
         const u64 left = s.cpu.general.gpr[RCX] & run.mask;
         if (left == 0) return Flow::Next;
@@ -79,6 +80,8 @@ Plain plain_run(const Run& run, SegmentName segment, u64 offset, u64 elements, A
     State& s = run.s;
     if (flag(s, rflags::DF) || elements < 2) return {};
     if (s.virtual8086() || !s.protected_mode()) return {};
+    // Each misaligned element may be an #AC(0) of its own.
+    if (s.user && (s.cpu.control.cr0 & cr0::AM) != 0 && flag(s, rflags::AC)) return {};
     const Fault kept = s.fault;
     u64 linear = 0;
     if (!linear_address(s, segment, offset, run.size, access, linear)) {
@@ -160,6 +163,16 @@ Element compared(const Run& run) {
     return (run.insn.rep && !zero) || (run.insn.repne && zero) ? Element::LastOfRun : Element::Done;
 }
 
+// A fault in the middle of CMPS or SCAS with REPE or REPNE gives back the flags from before the instruction; the
+// registers stay at the element that faulted (SDM vol. 2B, "REP").
+template <class One>
+Flow repeat_comparison(const Run& run, One element) {
+    const u64 before = run.s.cpu.general.rflags;
+    const Flow flow = repeat(run, element, no_bulk);
+    if (flow == Flow::Fault) run.s.cpu.general.rflags = before;
+    return flow;
+}
+
 // SCAS: the flags of (R)AX - ES:[(R)DI].
 Flow scas(State& s, const Insn& insn, unsigned size) {
     const Run run(s, insn, size);
@@ -170,7 +183,7 @@ Flow scas(State& s, const Insn& insn, unsigned size) {
         run.advance(RDI);
         return compared(run);
     };
-    return repeat(run, one, no_bulk);
+    return repeat_comparison(run, one);
 }
 
 // CMPS: the flags of DS:[(R)SI] - ES:[(R)DI].
@@ -184,7 +197,7 @@ Flow cmps(State& s, const Insn& insn, unsigned size) {
         run.advance(RDI);
         return compared(run);
     };
-    return repeat(run, one, no_bulk);
+    return repeat_comparison(run, one);
 }
 
 u16 port(const State& s) { return static_cast<u16>(s.cpu.general.gpr[RDX]); }

@@ -29,20 +29,19 @@ public:
     Costs(Report& report, const KvmDevice& device) : report_(report), device_(device) {}
 
     void ioctls() {
-        auto lab = ready(0, {0xf4}, "ioctl-get-regs", "one vCPU ioctl, KVM_GET_REGS");
+        auto lab = ready(0, piece::nops, "cost_get_regs", "one vCPU ioctl, KVM_GET_REGS");
         if (!lab) return;
         kvm_regs regs{};
-        row("ioctl-get-regs", "one vCPU ioctl, KVM_GET_REGS",
+        row("cost_get_regs", "one vCPU ioctl, KVM_GET_REGS",
             cost_of(1000, [&] { return ioctl(lab->vcpu().fd(), KVM_GET_REGS, &regs) == 0; }));
         lab->vcpu().run().immediate_exit = 1;
-        row("kvm-run-empty", "a KVM_RUN that returns at once",
+        row("cost_immediate_exit", "a KVM_RUN that returns at once",
             cost_of(1000, [&] { return ioctl(lab->vcpu().fd(), KVM_RUN, 0) < 0 && errno == EINTR; }));
         lab->vcpu().run().immediate_exit = 0;
     }
 
-    // again: out 80h, al;  jmp again
     void port_exit(const char* id, const char* what, unsigned ring, bool get_regs, u64 shared_registers) {
-        auto lab = ready(ring, {0xe6, lab::kDonePort, 0xeb, 0xfc}, id, what);
+        auto lab = ready(ring, piece::out_loop, id, what);
         if (!lab) return;
         lab->vcpu().run().kvm_valid_regs = shared_registers;
         kvm_regs regs{};
@@ -54,17 +53,12 @@ public:
         row(id, what, cost, end);
     }
 
-    // `body` is run in a loop by ESI, without leaving the guest but where it has to.
-    void in_guest(const char* id, const char* what, unsigned ring, LabCode body, bool ud_returns = false) {
+    // A piece that does something ESI times, without leaving the guest but where it has to.
+    void in_guest(const char* id, const char* what, unsigned ring, Piece body, bool ud_returns = false) {
         constexpr u64 kTimes = 500;
-        const auto back = static_cast<u8>(-static_cast<int>(body.size()) - 4);
-        body.insert(body.end(), {0xff, 0xce, 0x75, back, 0xe6, lab::kDonePort});  // dec esi;  jnz back;  out 80h, al
         auto lab = ready(ring, body, id, what);
         if (!lab) return;
-        if (ud_returns) {
-            // #UD: add qword [rsp], 2;  iretq
-            lab->set_handler(6, 0x400, {0x48, 0x83, 0x04, 0x24, 0x02, 0x48, 0xcf});
-        }
+        if (ud_returns) lab->set_handler(6, piece::ud2_handler);
         LabEnd end;
         double best = -1;
         for (unsigned attempt = 0; attempt < 2; ++attempt) {
@@ -83,13 +77,13 @@ public:
     // Any small slot that comes and goes makes KVM forget its shadows.
     void slot_pair() {
         const char* what = "a memory slot made and deleted";
-        auto lab = ready(0, {0xf4}, "slot-pair", what);
+        auto lab = ready(0, piece::nops, "cost_slot_pair", what);
         if (!lab) return;
         kvm_userspace_memory_region region{};
         region.slot = 1;
         region.guest_phys_addr = lab::kMemory;
         region.userspace_addr = reinterpret_cast<u64>(&lab->word(0));
-        row("slot-pair", what, cost_of(100, [&] {
+        row("cost_slot_pair", what, cost_of(100, [&] {
                 region.memory_size = kPageSize;
                 const bool made = ioctl(lab->vm().fd(), KVM_SET_USER_MEMORY_REGION, &region) == 0;
                 region.memory_size = 0;
@@ -98,7 +92,7 @@ public:
     }
 
 private:
-    std::unique_ptr<Lab> ready(unsigned ring, const LabCode& code, const char* id, const char* what) {
+    std::unique_ptr<Lab> ready(unsigned ring, Piece code, const char* id, const char* what) {
         auto lab = Lab::create(device_);
         if (!lab) {
             report_.failed(id, what, lab.error().text);
@@ -128,15 +122,14 @@ void report_costs(Report& report, const KvmDevice& device) {
     Costs costs(report, device);
     costs.ioctls();
     costs.slot_pair();
-    costs.port_exit("port-out-ring0", "OUT at ring 0, to user space and back", 0, false, 0);
-    costs.port_exit("port-out-ring0-get-regs", "the same with KVM_GET_REGS each time", 0, true, 0);
-    costs.port_exit("port-out-ring0-sync-regs", "the same with the registers in kvm_run", 0, false, KVM_SYNC_X86_REGS);
-    costs.port_exit("port-out-ring3", "OUT at ring 3 with IOPL 3", 3, false, 0);
-    const LabCode cpuid = {0x31, 0xc0, 0x0f, 0xa2};  // xor eax, eax;  cpuid
-    costs.in_guest("cpuid-ring0", "CPUID at ring 0", 0, cpuid);
-    costs.in_guest("cpuid-ring3", "CPUID at ring 3", 3, cpuid);
-    const LabCode ud2 = {0x0f, 0x0b};
-    costs.in_guest("exception-round-trip", "an exception at ring 3, its handler at ring 0, and back", 3, ud2, true);
+    costs.port_exit("cost_out_ring0", "OUT at ring 0, to user space and back", 0, false, 0);
+    costs.port_exit("cost_out_ring0_get_regs", "the same with KVM_GET_REGS each time", 0, true, 0);
+    costs.port_exit("cost_out_ring0_sync_regs", "the same with the registers in kvm_run", 0, false, KVM_SYNC_X86_REGS);
+    costs.port_exit("cost_out_ring3", "OUT at ring 3 with IOPL 3", 3, false, 0);
+    costs.in_guest("cost_cpuid_ring0", "CPUID at ring 0", 0, piece::cpuid_loop);
+    costs.in_guest("cost_cpuid_ring3", "CPUID at ring 3", 3, piece::cpuid_loop);
+    costs.in_guest("cost_exception", "an exception at ring 3, its handler at ring 0, and back", 3, piece::ud2_loop,
+                   true);
 }
 
 }  // namespace dualvm::kvm

@@ -8,9 +8,7 @@ namespace dualvm::kvm {
 
 LoopTime time_loop(Lab& lab, LabMode mode, unsigned ring, u64 iterations) {
     LoopTime result;
-    // again: dec ecx;  jnz again;  out 80h, al -- in real mode with the prefix for 32-bit operands
-    const LabCode code = mode == LabMode::Real ? LabCode{0x66, 0xff, 0xc9, 0x75, 0xfb, 0xe6, lab::kDonePort}
-                                               : LabCode{0xff, 0xc9, 0x75, 0xfc, 0xe6, lab::kDonePort};
+    const Piece code = mode == LabMode::Real ? piece::loop16 : piece::loop;
     if (auto entered = lab.enter(mode, ring, code); !entered) {
         result.end.error = EINVAL;
         return result;
@@ -30,8 +28,7 @@ StepResult try_single_step(Lab& lab, unsigned ring) {
     StepResult result;
     kvm_guest_debug debug{};
     debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
-    const LabCode code = {0x90, 0x90, 0xe6, lab::kDonePort};  // nop;  nop;  out 80h, al
-    if (!lab.enter(LabMode::Long64, ring, code) || ioctl(lab.vcpu().fd(), KVM_SET_GUEST_DEBUG, &debug) < 0) {
+    if (!lab.enter(LabMode::Long64, ring, piece::nops) || ioctl(lab.vcpu().fd(), KVM_SET_GUEST_DEBUG, &debug) < 0) {
         result.end.error = EINVAL;
         return result;
     }

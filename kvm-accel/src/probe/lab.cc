@@ -94,7 +94,7 @@ Lab::~Lab() {
     if (memory_ != nullptr) munmap(memory_, kMemory);
 }
 
-void Lab::write(u64 address, const LabCode& bytes) { std::memcpy(memory_ + address, bytes.data(), bytes.size()); }
+void Lab::write(u64 address, Piece bytes) { std::memcpy(memory_ + address, bytes.data(), bytes.size()); }
 
 void Lab::build_tables() {
     word(kPml4) = kPdpt | kPresentWritable | kUser;
@@ -115,23 +115,27 @@ void Lab::build_tables() {
     word(kGdt + kTssSelector) = 0x67 | kTss << 16 | u64{Segment::P | 11} << 40;
     word(kTss + 4) = kKernelStack;  // RSP0
 
+    write(kHandlers, piece::handlers);
+    const u64 handler_size = piece::handlers.size() / kVectors;
     for (unsigned vector = 0; vector < kVectors; ++vector) {
-        const auto port = static_cast<u8>(kExceptionPorts + vector);
-        // out port, al;  hlt;  jmp back to the hlt
-        set_handler(static_cast<u8>(vector), vector * 8, {0xe6, port, 0xf4, 0xeb, 0xfd});
+        set_gate(static_cast<u8>(vector), kHandlers + vector * handler_size);
     }
 }
 
-void Lab::set_handler(u8 vector, u64 offset, const LabCode& code) {
-    write(kHandlers + offset, code);
-    const u64 gate = kIdt + u64{vector} * 16;  // a 64-bit interrupt gate (SDM vol. 3A, 7.14.1), open to INT from ring 3
-    const u64 target = kHandlers + offset;
+// A 64-bit interrupt gate (SDM vol. 3A, 7.14.1), open to INT from ring 3.
+void Lab::set_gate(u8 vector, u64 target) {
+    const u64 gate = kIdt + u64{vector} * 16;
     word(gate) = (target & 0xffff) | u64{kKernelCode64} << 16 | u64{Segment::P | 3u << Segment::DplShift | 14} << 40 |
                  (target >> 16 & 0xffff) << 48;
     word(gate + 8) = target >> 32;
 }
 
-Expected<void> Lab::enter(LabMode mode, unsigned ring, const LabCode& code) {
+void Lab::set_handler(u8 vector, Piece code) {
+    write(kHandlers + kFreeForHandlers, code);
+    set_gate(vector, kHandlers + kFreeForHandlers);
+}
+
+Expected<void> Lab::enter(LabMode mode, unsigned ring, Piece code) {
     finish_access();
     write(kCode, code);
     const u64 tsc = cpu_.msrs.tsc;

@@ -2,22 +2,19 @@
 // of one's choice, and not for longer than one says.
 #pragma once
 
-#include <initializer_list>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "dualvm/cpu_file.h"
 #include "kick.h"
 #include "kvm_handles.h"
 #include "kvm_layout.h"
+#include "probe/pieces.h"
 #include "state_transfer.h"
 
 namespace dualvm::kvm {
 
 enum class LabMode { Real, Protected32, Long64, Compatibility32 };
-
-using LabCode = std::vector<u8>;
 
 // The guest's memory map. All of it is mapped one to one, by 4 KiB pages that every ring may write.
 namespace lab {
@@ -32,6 +29,7 @@ inline constexpr u64 kData = 0xe000, kOtherData = 0xf000;
 inline constexpr u8 kDonePort = 0x80;        // code says that it is through: OUT to here
 inline constexpr u8 kExceptionPorts = 0xc0;  // + vector: what the handler of every vector does, unless it is set
 inline constexpr unsigned kVectors = 64;
+inline constexpr u64 kFreeForHandlers = 0x400;  // in that page, behind the handlers of all vectors
 inline constexpr u8 kSoftwareVector = 0x30, kInterruptVector = 0x31;
 
 // Selectors. SYSCALL wants this order of kernel code and data, SYSRET that of the user's (SDM vol. 2B).
@@ -59,13 +57,13 @@ public:
     ~Lab();
 
     // Puts the CPU into that mode, at the start of `code`. Port I/O is allowed at ring 3 (IOPL 3); interrupts are off.
-    Expected<void> enter(LabMode mode, unsigned ring, const LabCode& code);
+    Expected<void> enter(LabMode mode, unsigned ring, Piece code);
     // Runs until KVM comes back with something, for `within` at most.
     LabEnd run(Nanoseconds within = 50'000'000);
 
-    void write(u64 address, const LabCode& bytes);
-    // The handler of a vector in 64-bit mode, at lab::kHandlers + offset (512 bytes and more are free).
-    void set_handler(u8 vector, u64 offset, const LabCode& code);
+    void write(u64 address, Piece bytes);
+    // Makes `code` the handler of a vector in 64-bit mode; there is room for one such.
+    void set_handler(u8 vector, Piece code);
     u64& word(u64 address) { return *reinterpret_cast<u64*>(memory_ + address); }
 
     CpuFile& cpu() { return cpu_; }
@@ -81,6 +79,7 @@ public:
 private:
     Lab(KvmVm vm, KvmVcpu vcpu) : vm_(std::move(vm)), vcpu_(std::move(vcpu)), kicker_(vcpu_.run()) {}
     void build_tables();
+    void set_gate(u8 vector, u64 target);
 
     KvmVm vm_;
     KvmVcpu vcpu_;

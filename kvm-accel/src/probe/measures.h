@@ -28,6 +28,7 @@ void report_costs(Report& report, const KvmDevice& device);       // of ioctls, 
 void report_privileged(Report& report, const KvmDevice& device);  // what ring 3 and ring 0 can do
 void report_debugging(Report& report, const KvmDevice& device);   // single step, hardware breakpoints
 void report_memory(Report& report, const KvmDevice& device);      // page tables changed by user space
+void report_split_write(Report& report, const KvmDevice& device);
 void report_interrupts(Report& report, const KvmDevice& device);  // KVM_INTERRUPT into a ring-3 loop
 
 }  // namespace dualvm::kvm

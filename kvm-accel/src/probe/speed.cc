@@ -30,11 +30,11 @@ struct Mode {
     unsigned ring;
 };
 constexpr Mode kModes[] = {
-    {"speed-ring3-long", "64-bit code at ring 3", LabMode::Long64, 3},
-    {"speed-ring0-long", "64-bit code at ring 0", LabMode::Long64, 0},
-    {"speed-ring0-protected32", "32-bit protected mode at ring 0", LabMode::Protected32, 0},
-    {"speed-real", "real mode", LabMode::Real, 0},
-    {"speed-ring3-compatibility", "32-bit code at ring 3 in compatibility mode", LabMode::Compatibility32, 3},
+    {"speed_ring3_64", "64-bit code at ring 3", LabMode::Long64, 3},
+    {"speed_ring0_64", "64-bit code at ring 0", LabMode::Long64, 0},
+    {"speed_ring0_32", "32-bit protected mode at ring 0", LabMode::Protected32, 0},
+    {"speed_real", "real mode", LabMode::Real, 0},
+    {"speed_ring3_32", "32-bit code at ring 3 in compatibility mode", LabMode::Compatibility32, 3},
 };
 
 }  // namespace
@@ -42,7 +42,7 @@ constexpr Mode kModes[] = {
 void report_speed(Report& report, const KvmDevice& device) {
     constexpr const char* kUnit = "million instructions/s";
     const double native = native_speed();
-    report.number("speed-native", "a loop of two instructions in this process", native, kUnit);
+    report.number("speed_native", "a loop of two instructions in this process", native, kUnit);
     for (const Mode& mode : kModes) {
         auto lab = Lab::create(device);
         if (!lab) {
@@ -72,7 +72,7 @@ void report_speed(Report& report, const KvmDevice& device) {
                              : fmt::format("emulated, native is {:.0f} x faster", native / speed));
     }
     const DirectModes& quick = direct_modes(device);
-    report.word("direct-modes", "what the engine takes for direct",
+    report.word("direct_modes", "what the engine takes for direct",
                 fmt::format("{}/{}", quick.ring0 != 0 ? "ring 0" : "-", quick.ring3 != 0 ? "ring 3" : "-"),
                 fmt::format("mode bits {:02x}h at ring 0, {:02x}h at ring 3", quick.ring0, quick.ring3));
 }

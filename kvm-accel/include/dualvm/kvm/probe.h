@@ -16,18 +16,17 @@ struct ProbeOptions {
     std::string device = "/dev/kvm";
 };
 
-struct ProbeRow {
-    std::string id;     // for programs: "port-out-ring0"
-    std::string what;   // for people: "OUT at ring 0, to user space and back"
-    std::string value;  // a number, "yes", "no" or a word
-    std::string unit;   // "us", "million instructions/s"; empty for words
-    std::string text;   // what it means, or what happened; may be empty
-};
-
 struct KvmReport {
-    std::vector<ProbeRow> rows;
+    struct Row {
+        std::string id;     // for programs: "cost_out_ring0"
+        std::string what;   // for people: "OUT at ring 0, to user space and back"
+        std::string value;  // a number, "yes", "no", "failed" or a word
+        std::string unit;   // "us", "million instructions/s"; empty for words
+        std::string text;   // what it means, or what happened; may be empty
+    };
+    std::vector<Row> rows;
     // The row of that id, or nullptr.
-    const ProbeRow* find(std::string_view id) const;
+    const Row* find(std::string_view id) const;
 };
 
 // Takes less than three seconds. Fails with ExitStatus::EngineUnavailable where there is no usable KVM.

@@ -1,0 +1,127 @@
+"""Unknown options and values (status 2), help, version."""
+
+from cli import CLEAN, BAD_IMAGE, USAGE, CliTest, dualvm, guest, main
+
+
+class Usage(CliTest):
+    def test_no_arguments_give_short_help(self):
+        self.assert_refused(dualvm(), USAGE, "Usage: dualvm COMMAND", "disasm")
+
+    def test_unknown_command_names_the_nearest(self):
+        self.assert_refused(dualvm("comparr"), USAGE, "no command 'comparr'", "did you mean 'compare'?")
+
+    def test_option_without_command_names_the_command(self):
+        self.assert_refused(dualvm("-kernel", "x"), USAGE, "dualvm run -kernel")
+
+    def test_unknown_option_names_the_nearest(self):
+        self.assert_refused(dualvm("run", "-kernal", "x"), USAGE, "unknown option '-kernal'", "'-kernel'?")
+        self.assert_refused(dualvm("run", "--max-ins=5"), USAGE, "unknown option '--max-ins'", "'--max-insns'?")
+
+    def test_option_of_another_command_is_told(self):
+        self.assert_refused(dualvm("run", "--repeat", "3"), USAGE, "option of 'dualvm compare'")
+
+    def test_missing_value(self):
+        self.assert_refused(dualvm("run", "-kernel"), USAGE, "'-kernel' needs a value")
+
+    def test_value_for_a_flag(self):
+        self.assert_refused(dualvm("run", "--stats=yes", "-kernel", "x"), USAGE, "'--stats' takes no value")
+
+    def test_missing_kernel(self):
+        for command in ("run", "compare", "trace"):
+            self.assert_refused(dualvm(command), USAGE, "-kernel FILE")
+
+    def test_too_many_arguments(self):
+        self.assert_refused(dualvm("run", "-kernel", "x", "y"), USAGE, "'y'")
+
+    def test_values_that_are_none(self):
+        for option, value in (("-m", "abc"), ("-m", "-5"), ("-m", "nan"), ("-m", ""), ("-m", "12Q"), ("-m", "1.5G"),
+                              ("--engine", "tcg"), ("--timeout", "nan"), ("--timeout", "-1"), ("--timeout", "0"),
+                              ("--timeout", "inf"), ("--timeout", "10s"), ("--max-insns", "-1"),
+                              ("--max-insns", "99999999999999999999"), ("--max-insns", "many"), ("-serial", "tcp:1"),
+                              ("-serial", "file:"), ("-d", "everything"), ("-d", ""), ("--color", "blue"),
+                              ("--clock", "wall"), ("--protocol", "efi"), ("--screen", "png")):
+            with self.subTest(option=option, value=value):
+                self.assert_refused(dualvm("run", "-kernel", guest("halt"), option, value), USAGE,
+                                    f"'{value}'" if option != "--max-insns" else value)
+
+    def test_options_that_contradict_each_other(self):
+        self.assert_refused(dualvm("run", "--engine=kvm", "--clock=virtual", "-kernel", "x"), USAGE, "--clock=virtual")
+        self.assert_refused(dualvm("run", "--engine=kvm", "--max-insns=5", "-kernel", "x"), USAGE, "--max-insns")
+        self.assert_refused(dualvm("run", "-D", "log", "-kernel", "x"), USAGE, "-d LIST")
+        self.assert_refused(dualvm("disasm"), USAGE, "--bytes")
+        self.assert_refused(dualvm("disasm", "x", "--bytes", "90"), USAGE, "--bytes")
+
+    def test_options_of_later_versions_are_refused_not_ignored(self):
+        for option in ("-hda", "-cdrom", "-fda", "-boot", "-bios", "-gdb"):
+            with self.subTest(option=option):
+                self.assert_refused(dualvm("run", option, "x", "-kernel", guest("halt")), USAGE, option,
+                                    "not available in this version")
+        for option in ("-s", "-S"):
+            with self.subTest(option=option):
+                self.assert_refused(dualvm("run", option, "-kernel", guest("halt")), USAGE, option, "not available")
+
+
+class Spelling(CliTest):
+    def test_one_dash_two_dashes_space_and_equals_are_the_same(self):
+        for words in (["-kernel", guest("exit")], ["--kernel", guest("exit")], [f"-kernel={guest('exit')}"],
+                      [f"--kernel={guest('exit')}"]):
+            with self.subTest(words=words):
+                result = dualvm("run", *words, "-engine=interp", "-append", "value=3")
+                self.assert_status(result, 7)
+
+    def test_a_value_may_look_like_an_option(self):
+        result = dualvm("run", "--engine=interp", "-kernel", guest("exit"), "-append", "-m value=4")
+        self.assert_status(result, 9)
+
+    def test_a_value_may_be_empty(self):
+        for words in (["-append", ""], ["-append="], ["--append="]):
+            with self.subTest(words=words):
+                self.assert_status(dualvm("run", "--engine=interp", "-kernel", guest("exit"), *words), 1)
+
+    def test_the_last_of_several_counts(self):
+        result = dualvm("run", "--engine=interp", "-m", "0", "-m", "16", "-kernel", guest("halt"))
+        self.assert_status(result, CLEAN)
+
+    def test_memory_sizes(self):
+        for size in ("16", "16M", "16m", "1G", "1024K"):
+            with self.subTest(size=size):
+                status = CLEAN if size != "1024K" else BAD_IMAGE  # 1 MiB: a kernel at 1 MiB does not fit
+                self.assert_status(dualvm("run", "--engine=interp", "-m", size, "-kernel", guest("halt")), status)
+
+    def test_accepted_for_qemus_sake(self):
+        result = dualvm("run", "--engine=interp", "-nographic", "-no-acpi", "-no-reboot", "-kernel", guest("halt"))
+        self.assert_status(result, CLEAN)
+
+
+class Help(CliTest):
+    def test_top_level(self):
+        for words in (["--help"], ["-h"], ["help"], ["-help"]):
+            with self.subTest(words=words):
+                result = dualvm(*words)
+                self.assert_status(result, CLEAN)
+                self.assertEqual(result.stderr, "")
+                for word in ("Examples:", "Exit status:", "run", "compare", "probe", "trace", "disasm"):
+                    self.assertIn(word, result.stdout)
+
+    def test_every_command(self):
+        for command in ("run", "compare", "probe", "trace", "disasm"):
+            for words in ([command, "--help"], ["help", command], [command, "-h"]):
+                with self.subTest(words=words):
+                    result = dualvm(*words)
+                    self.assert_status(result, CLEAN)
+                    for word in (f"Usage: dualvm {command}", "Examples:", "Exit status:", "14 "):
+                        self.assertIn(word, result.stdout)
+
+    def test_no_line_is_too_long_for_a_terminal(self):
+        for command in ("run", "compare", "probe", "trace", "disasm"):
+            for line in dualvm(command, "--help").stdout.splitlines():
+                self.assertLessEqual(len(line), 120, line)
+
+    def test_version(self):
+        result = dualvm("--version")
+        self.assert_status(result, CLEAN)
+        self.assertRegex(result.stdout, r"^dualvm \d+\.\d+\.\d+\n")
+
+
+if __name__ == "__main__":
+    main()
