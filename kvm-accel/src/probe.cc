@@ -9,11 +9,12 @@
 #include "host_kind.h"
 #include "probe_guest.h"
 
-#define DUALVM_PIECES(X)                                                                                       \
-    X(loop64)                                                                                                  \
-    X(loop32)                                                                                                  \
-    X(loop16) X(out_loop) X(cpuid_loop) X(ud2_loop) X(ud2_handler) X(syscall) X(tell_cpl) X(int_n) X(paging32) \
-        X(cpuid_mask) X(fwait) X(cmpxchg16b) X(read_twice) X(split_write) X(forever) X(count_handler)
+// clang-format would lay this out anew each time it is asked.
+// clang-format off
+#define DUALVM_PIECES(X) \
+    X(loop64) X(loop32) X(loop16) X(out_loop) X(cpuid_loop) X(ud2_loop) X(ud2_handler) X(syscall) X(tell_cpl) X(int_n) \
+    X(paging32) X(cpuid_mask) X(fwait) X(cmpxchg16b) X(read_twice) X(split_write) X(forever) X(count_handler)
+// clang-format on
 extern "C" {
 #define X(NAME) extern const dualvm::u8 probe_##NAME[], probe_##NAME##_end[];
 DUALVM_PIECES(X)
