@@ -215,8 +215,8 @@ class Terminal(Console):
             with self.subTest(signal=number.name):
                 process = self.begin(ECHO)
                 process.send_signal(number)
-                self.end(process)
-                self.assertEqual(process.returncode, -number)
+                if "Sanitizer" not in self.end(process):  # which ends the process in its own way
+                    self.assertEqual(process.returncode, -number)
 
     def test_the_terminal_turns_raw_again_after_a_stop(self):
         process = self.begin(ECHO)
