@@ -159,6 +159,7 @@ void Interpreter::notice_outside_changes() {
 
 void Interpreter::fault_at(u64 rip) {
     shutdown_ = !deliver_fault(*state_, rip);
+    if (shutdown_) state_->cpu.general.rip = rip;  // where it happened
     ++state_->statistics.exceptions_delivered;
     blocks_->refresh_mode(*state_);
 }

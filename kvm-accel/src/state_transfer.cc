@@ -77,7 +77,8 @@ void from_kvm(Segment& to, const kvm_segment& from) {
     a |= from.l ? Segment::L : 0;
     a |= from.db ? Segment::DB : 0;
     a |= from.g ? Segment::G : 0;
-    a |= from.unusable ? Segment::Unusable : 0;
+    // A null segment: VT-x marks it unusable, AMD-V and the emulators not present. Its DPL, for SS, is the CPL.
+    if (from.unusable || !from.present) a = Segment::Unusable | (a & Segment::DplMask);
     to.access = a;
 }
 

@@ -8,6 +8,7 @@ printed.
 """
 
 import argparse
+import functools
 import json
 import shutil
 import subprocess
@@ -66,6 +67,7 @@ KVM_PVM_LACKS = {
 }
 
 
+@functools.lru_cache(maxsize=None)
 def kvm_lacks(build):
     """What this host's KVM cannot do: {need: reason}. The one place that reads `dualvm probe`'s JSON."""
     command = [str(Path(build) / "dualvm"), "probe", "--json=-"]

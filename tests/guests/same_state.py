@@ -7,6 +7,8 @@ Where this host's KVM is itself at fault, the register is named with the reason,
 import json
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import run_guest
 
@@ -21,10 +23,14 @@ KVM_PVM_WRONG = {
 
 
 def compare(build, guest):
-    command = [f"{build}/dualvm", "compare", "--json=-", "-no-reboot", "--timeout", "60",
-               "-kernel", str(run_guest.guest_file(build, guest)), "-append", guest["arguments"]]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    return json.loads(run.stdout)
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "compare.json"
+        command = [f"{build}/dualvm", "compare", f"--json={report}", "--timeout", "60",
+                   "-kernel", str(run_guest.guest_file(build, guest)), "-append", guest["arguments"]]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+        if not report.exists():
+            raise SystemExit(f"{' '.join(command)}: status {run.returncode}, no report\n{run.stderr}")
+        return json.loads(report.read_text(encoding="utf-8"))
 
 
 def main():
@@ -32,7 +38,9 @@ def main():
     passed = skipped = failed = 0
     excused = set()
     for guest in run_guest.load_manifest()["guests"]:
-        if not guest.get("deterministic") or "interp" in guest.get("not_on", {}) or guest.get("options"):
+        # Those that end by debug-exit: what is left in a CPU that is shutting down is no guest's business.
+        ends_itself = isinstance(guest["status"], int) and guest["status"] % 2 == 1
+        if not guest.get("deterministic") or not ends_itself or guest.get("options"):
             continue
         reason = run_guest.skip_reason(build, guest, "kvm")
         if reason:
