@@ -16,6 +16,7 @@ Exit failure(std::string text) {
 }
 
 Exit port_exit(kvm_run& run) {
+    if (run.io.size != 1 && run.io.size != 2 && run.io.size != 4) return failure("a port access of unknown size");
     Exit exit;
     exit.kind = run.io.direction == KVM_EXIT_IO_OUT ? ExitKind::PortWrite : ExitKind::PortRead;
     exit.address = run.io.port;
@@ -26,7 +27,7 @@ Exit port_exit(kvm_run& run) {
 }
 
 Exit mmio_exit(kvm_run& run) {
-    if (run.mmio.len > sizeof run.mmio.data) return failure("an MMIO access of more than 8 bytes");
+    if (run.mmio.len == 0 || run.mmio.len > sizeof run.mmio.data) return failure("an MMIO access of unknown size");
     Exit exit;
     exit.kind = run.mmio.is_write != 0 ? ExitKind::MmioWrite : ExitKind::MmioRead;
     exit.address = run.mmio.phys_addr;
@@ -65,7 +66,9 @@ Exit translate_exit(kvm_run& run) {
         case KVM_EXIT_MMIO: return mmio_exit(run);
         case KVM_EXIT_HLT: return plain(ExitKind::Halt);
         case KVM_EXIT_SHUTDOWN: return plain(ExitKind::Shutdown);
-        case KVM_EXIT_IRQ_WINDOW_OPEN: return plain(ExitKind::InterruptWindow);
+        case KVM_EXIT_IRQ_WINDOW_OPEN:
+        case KVM_EXIT_SET_TPR:  // CR8 went down: an interrupt that it held back may be possible now
+            return plain(ExitKind::InterruptWindow);
         case KVM_EXIT_INTR: return plain(ExitKind::Kicked);
         case KVM_EXIT_DEBUG: {
             constexpr u64 kSingleStepBit = u64{1} << 14;  // DR6.BS

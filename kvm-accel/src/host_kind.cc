@@ -4,6 +4,7 @@
 
 #include <fstream>
 #include <sstream>
+#include <string>
 
 namespace dualvm::kvm {
 
@@ -36,11 +37,17 @@ bool cpu_has(const char* flag) {
 
 HostKind host_kind() {
     if (module_loaded("kvm_pvm")) return HostKind::Pvm;
-    if (module_loaded("kvm_intel") && parameter_is_on("/sys/module/kvm_intel/parameters/ept")) return HostKind::Vmx;
-    if (module_loaded("kvm_amd") && parameter_is_on("/sys/module/kvm_amd/parameters/npt")) return HostKind::Svm;
+    if (module_loaded("kvm_intel")) return HostKind::Vmx;
+    if (module_loaded("kvm_amd")) return HostKind::Svm;
     if (cpu_has("vmx")) return HostKind::Vmx;  // built into the kernel
     if (cpu_has("svm")) return HostKind::Svm;
     return HostKind::Unknown;
+}
+
+bool nested_paging(HostKind kind) {
+    if (kind == HostKind::Vmx) return parameter_is_on("/sys/module/kvm_intel/parameters/ept");
+    if (kind == HostKind::Svm) return parameter_is_on("/sys/module/kvm_amd/parameters/npt");
+    return false;
 }
 
 const char* to_string(HostKind kind) {

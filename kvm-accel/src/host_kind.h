@@ -1,8 +1,6 @@
 // Which kernel module serves /dev/kvm, and what follows from it.
 #pragma once
 
-#include <string>
-
 namespace dualvm::kvm {
 
 enum class HostKind { Vmx, Svm, Pvm, Unknown };
@@ -11,7 +9,7 @@ enum class HostKind { Vmx, Svm, Pvm, Unknown };
 HostKind host_kind();
 const char* to_string(HostKind kind);
 
-// True where the CPU walks the guest's page tables itself. Elsewhere KVM shadows them.
-inline bool nested_paging(HostKind kind) { return kind == HostKind::Vmx || kind == HostKind::Svm; }
+// True where the CPU walks the guest's page tables itself (EPT, NPT). Elsewhere KVM shadows them.
+bool nested_paging(HostKind kind);
 
 }  // namespace dualvm::kvm

@@ -1,5 +1,6 @@
 #include "kick.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -8,11 +9,47 @@ namespace dualvm::kvm {
 
 namespace {
 
-// The vCPU that this thread is running, for the signal handler.
-thread_local kvm_run* current_run = nullptr;
-thread_local std::atomic<bool>* current_timer_fired = nullptr;
+// What the signal's handler may touch: its own thread's state, and the vCPU that this thread is running.
+struct ThisThread {
+    kvm_run* run = nullptr;
+    bool signalled = false;
+    pid_t id = 0;
+    u64 serial = 0;  // thread ids are given out again; this is not
+};
+thread_local ThisThread this_thread;
+std::atomic<u64> threads_seen{0};
 
 void set_immediate_exit(kvm_run& run, u8 value) { __atomic_store_n(&run.immediate_exit, value, __ATOMIC_SEQ_CST); }
+
+void on_signal(int) {
+    __atomic_store_n(&this_thread.signalled, true, __ATOMIC_SEQ_CST);
+    if (kvm_run* run = __atomic_load_n(&this_thread.run, __ATOMIC_SEQ_CST)) set_immediate_exit(*run, 1);
+}
+
+// One signal for all vCPUs, from the middle of the range that the C library leaves to programs. Made once a process;
+// without SA_RESTART, so that a blocked system call comes back, KVM_RUN first of all.
+int signal_number() {
+    static const int number = [] {
+        const int n = SIGRTMIN + 5;
+        struct sigaction action {};
+        action.sa_handler = on_signal;
+        sigaction(n, &action, nullptr);
+        return n;
+    }();
+    return number;
+}
+
+// The first entry on a thread: its id, and the signal must not be blocked here.
+void meet_thread() {
+    this_thread.id = static_cast<pid_t>(syscall(SYS_gettid));
+    this_thread.serial = ++threads_seen;
+    sigset_t wanted;
+    sigemptyset(&wanted);
+    sigaddset(&wanted, signal_number());
+    pthread_sigmask(SIG_UNBLOCK, &wanted, nullptr);
+}
+
+}  // namespace
 
 Nanoseconds monotonic_now() {
     timespec t{};
@@ -20,41 +57,29 @@ Nanoseconds monotonic_now() {
     return static_cast<Nanoseconds>(t.tv_sec) * 1'000'000'000 + static_cast<Nanoseconds>(t.tv_nsec);
 }
 
-void on_timer(int, siginfo_t* info, void*) {
-    if (current_run == nullptr) return;
-    if (info->si_code == SI_TIMER && current_timer_fired != nullptr) current_timer_fired->store(true);
-    set_immediate_exit(*current_run, 1);
+Deadline Deadline::after(Nanoseconds host_time) {
+    Deadline d;
+    if (host_time == kNever) return d;
+    d.now = monotonic_now();
+    if (host_time < kNever - d.now) d.at = d.now + host_time;
+    return d;
 }
 
-}  // namespace
-
-int Kicker::signal_number() {
-    // One signal for all vCPUs, taken from the middle of the range that the C library leaves to programs.
-    static const int number = [] {
-        const int n = SIGRTMIN + 5;
-        struct sigaction action {};
-        action.sa_sigaction = on_timer;
-        action.sa_flags = SA_SIGINFO;  // without SA_RESTART: KVM_RUN shall come back
-        sigaction(n, &action, nullptr);
-        return n;
-    }();
-    return number;
+bool Deadline::passed() {
+    if (at == kNever) return false;
+    now = monotonic_now();
+    return now >= at;
 }
 
 Kicker::~Kicker() {
-    if (has_timer_) timer_delete(timer_);
-    if (current_run == &run_) {
-        current_run = nullptr;
-        current_timer_fired = nullptr;
-    }
+    if (timer_thread_ != 0) timer_delete(timer_);
 }
 
 void Kicker::kick() {
     kicked_.store(true);
     set_immediate_exit(run_, 1);
-    if (inside_.load(std::memory_order_acquire) && pthread_equal(thread_.load(), pthread_self()) == 0) {
-        pthread_kill(thread_.load(), signal_number());
-    }
+    // tgkill and not pthread_kill: a thread that is gone meanwhile is an error here, not undefined behaviour.
+    if (const pid_t thread = inside_.load(); thread != 0) syscall(SYS_tgkill, getpid(), thread, signal_number());
 }
 
 bool Kicker::take_kick() {
@@ -62,47 +87,46 @@ bool Kicker::take_kick() {
     return kicked_.exchange(false);
 }
 
-bool Kicker::take_timeout() {
-    if (!timer_fired_.exchange(false)) return false;
-    armed_for_ = kNever;
-    return true;
-}
-
 bool Kicker::make_timer() {
-    if (has_timer_ && pthread_equal(timer_thread_, pthread_self()) != 0) return true;
-    if (has_timer_) timer_delete(timer_);
+    if (timer_thread_ != 0) timer_delete(timer_);
+    timer_thread_ = 0;
     sigevent event{};
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = signal_number();
 #ifdef sigev_notify_thread_id
-    event.sigev_notify_thread_id = static_cast<pid_t>(syscall(SYS_gettid));
+    event.sigev_notify_thread_id = this_thread.id;
 #else
-    event._sigev_un._tid = static_cast<pid_t>(syscall(SYS_gettid));
+    event._sigev_un._tid = this_thread.id;  // the C library has no name for it before 2.37
 #endif
-    has_timer_ = timer_create(CLOCK_MONOTONIC, &event, &timer_) == 0;
-    timer_thread_ = pthread_self();
-    armed_for_ = kNever;
-    return has_timer_;
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer_) != 0) return false;
+    timer_thread_ = this_thread.serial;
+    return true;
 }
 
-void Kicker::arm(Nanoseconds deadline) {
-    if (!make_timer()) return;
+bool Kicker::arm(Nanoseconds deadline) {
+    if (timer_thread_ != this_thread.serial && !make_timer()) return false;
     itimerspec when{};
     when.it_value.tv_sec = static_cast<time_t>(deadline / 1'000'000'000);
     when.it_value.tv_nsec = static_cast<long>(deadline % 1'000'000'000);
-    timer_settime(timer_, TIMER_ABSTIME, &when, nullptr);
+    if (timer_settime(timer_, TIMER_ABSTIME, &when, nullptr) != 0) return false;
     armed_for_ = deadline;
+    return true;
 }
 
-void Kicker::enter(Nanoseconds host_time) {
-    current_run = &run_;
-    current_timer_fired = &timer_fired_;
-    thread_.store(pthread_self());
-    inside_.store(true, std::memory_order_release);
-    if (host_time == kNever) return;
-    take_timeout();  // one that fired while the vCPU was out has done its work
-    const Nanoseconds deadline = monotonic_now() + host_time;
-    if (deadline < armed_for_ || !has_timer_ || pthread_equal(timer_thread_, pthread_self()) == 0) arm(deadline);
+bool Kicker::enter(const Deadline& deadline) {
+    if (this_thread.serial == 0) meet_thread();
+    __atomic_store_n(&this_thread.run, &run_, __ATOMIC_SEQ_CST);
+    inside_.store(this_thread.id);
+    if (deadline.at == kNever) return true;
+    // A timer that has fired will not do so again. Either the time tells, or the signal, if it came after deadline.now.
+    const bool signalled = __atomic_exchange_n(&this_thread.signalled, false, __ATOMIC_SEQ_CST);
+    const bool armed = timer_thread_ == this_thread.serial && !signalled && armed_for_ > deadline.now;
+    return (armed && armed_for_ <= deadline.at) || arm(deadline.at);
+}
+
+void Kicker::leave() {
+    inside_.store(0);
+    __atomic_store_n(&this_thread.run, nullptr, __ATOMIC_SEQ_CST);
 }
 
 }  // namespace dualvm::kvm

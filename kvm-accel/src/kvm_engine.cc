@@ -3,15 +3,17 @@
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "cpuid.h"
 #include "exits.h"
 #include "host_kind.h"
 #include "kick.h"
 #include "memory_slots.h"
+#include "probe/direct_modes.h"
+#include "rescue.h"
 #include "state_transfer.h"
 
 namespace dualvm {
@@ -20,21 +22,18 @@ namespace kvm {
 
 namespace {
 
-constexpr u32 mode_bit(CpuMode mode) { return 1u << static_cast<unsigned>(mode); }
-constexpr u32 kAllModes = 0x7f;
-
 class KvmEngine final : public Engine {
 public:
     KvmEngine(Machine& machine, KvmOptions& options, KvmDevice device, KvmVm vm, KvmVcpu vcpu, StateTransfer transfer)
         : machine_(machine),
-          rescue_(std::move(options.rescue)),
+          rescuer_(machine, std::move(options.rescue)),
           device_(std::move(device)),
           vm_(std::move(vm)),
           vcpu_(std::move(vcpu)),
           transfer_(std::move(transfer)),
           slots_(vm_, machine.vmem(), device_.capability(KVM_CAP_READONLY_MEM) != 0),
           kicker_(vcpu_.run()),
-          host_(host_kind()) {}
+          shadow_paging_(!nested_paging(host_kind())) {}
 
     Expected<void> start();
 
@@ -59,23 +58,32 @@ private:
         exit.kind = kind;
         return counted(std::move(exit));
     }
-    Exit failed(const char* what);
-    void inject_events();
-    void set_single_step(bool on);
+    static Exit failure(std::string text) {
+        Exit exit;
+        exit.kind = ExitKind::Failure;
+        exit.text = std::move(text);
+        return exit;
+    }
+    Exit failed(std::string text) { return counted(failure(std::move(text))); }
+    Expected<void> rebuild_slots();
+    bool set_single_step(bool on);
     bool wakes_up();
-    Exit after_failure(Exit exit);
-    Exit rescue(Exit failure);
+    void inject_interrupt();
+    Exit classify();
+    void transfer_in(Groups groups);
+    void transfer_out(Groups groups);
     void describe_failure(Exit& exit);
+    std::optional<Exit> rescue(Exit exit);
 
     Machine& machine_;
-    std::unique_ptr<Engine> rescue_;
+    Rescuer rescuer_;
     KvmDevice device_;
     KvmVm vm_;
     KvmVcpu vcpu_;
     StateTransfer transfer_;
     MemorySlots slots_;
     Kicker kicker_;
-    HostKind host_;
+    bool shadow_paging_;
     EngineStatistics statistics_;
     u64 seen_map_generation_ = 0;
     // After a port or MMIO exit the instruction is half done: KVM finishes it when it is entered again, and not before
@@ -83,41 +91,35 @@ private:
     bool access_pending_ = false;
     bool halted_ = false;
     bool single_stepping_ = false;
-    const char* transfer_failed_ = nullptr;  // reported by the next run()
-    u64 last_rescue_rip_ = 0;
-    unsigned rescues_in_place_ = 0;
+    std::optional<Exit> deferred_;  // a failure met outside of run(), for the next run() to return
 };
 
 Expected<void> KvmEngine::start() {
-    if (auto built = slots_.rebuild(); !built) return built;
-    seen_map_generation_ = machine_.vmem().map_generation();
+    if (auto built = rebuild_slots(); !built) return built;
     push(Groups::All);
-    if (transfer_failed_ != nullptr) return ioctl_error(transfer_failed_);
+    if (deferred_) return fail(ExitStatus::EngineUnavailable, deferred_->text);
     return {};
 }
 
 Capabilities KvmEngine::capabilities() const {
-    Capabilities c;
-    c.single_step = vm_.capability(KVM_CAP_SET_GUEST_DEBUG) != 0;
-    c.dirty_log = true;
-    if (nested_paging(host_)) {
-        c.direct_modes_ring0 = c.direct_modes_ring3 = kAllModes;
-    } else {
-        c.direct_modes_ring3 = mode_bit(CpuMode::Long64);
-    }
-    return c;
+    const DirectModes& direct = direct_modes(device_);
+    return {.single_step = direct.single_step,
+            .dirty_log = true,
+            .direct_modes_ring0 = direct.ring0,
+            .direct_modes_ring3 = direct.ring3};
 }
 
-Exit KvmEngine::failed(const char* what) {
-    Exit exit;
-    exit.kind = ExitKind::Failure;
-    exit.text = fmt::format("{} failed: {}", what, std::strerror(errno));
-    return counted(std::move(exit));
+Expected<void> KvmEngine::rebuild_slots() {
+    finish_access();
+    seen_map_generation_ = machine_.vmem().map_generation();
+    return slots_.rebuild();
 }
 
-// Interrupts come from the machine's controller in user space: injected when the vCPU can take one, and asked to be
-// told when it can where it cannot yet.
-void KvmEngine::inject_events() {
+// --- running ---------------------------------------------------------------------------------------------------------
+
+// Interrupts come from the machine's controller in user space: injected when the vCPU can take one; where it cannot
+// yet, KVM is asked to come back as soon as it can.
+void KvmEngine::inject_interrupt() {
     kvm_run& run = vcpu_.run();
     run.request_interrupt_window = 0;
     if (!machine_.interrupt_pending()) return;
@@ -125,164 +127,203 @@ void KvmEngine::inject_events() {
         kvm_interrupt interrupt{};
         interrupt.irq = machine_.acknowledge_interrupt();
         if (ioctl(vcpu_.fd(), KVM_INTERRUPT, &interrupt) == 0) ++statistics_.interrupts_injected;
+        run.ready_for_interrupt_injection = 0;  // one at a time
         if (!machine_.interrupt_pending()) return;
     }
     run.request_interrupt_window = 1;
 }
 
-void KvmEngine::set_single_step(bool on) {
-    if (on == single_stepping_) return;
+bool KvmEngine::set_single_step(bool on) {
+    if (on == single_stepping_) return true;
     kvm_guest_debug debug{};
     if (on) debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
-    if (ioctl(vcpu_.fd(), KVM_SET_GUEST_DEBUG, &debug) == 0) single_stepping_ = on;
+    if (ioctl(vcpu_.fd(), KVM_SET_GUEST_DEBUG, &debug) < 0) return false;
+    single_stepping_ = on;
+    return true;
 }
 
+// KVM left the guest behind its HLT: whether it goes on is decided here.
 bool KvmEngine::wakes_up() {
-    pull(Groups::General);
+    transfer_in(Groups::General);
     const bool interrupts = (machine_.cpu().general.rflags & rflags::IF) != 0;
-    return (machine_.interrupt_pending() && interrupts) || machine_.cpu().events.nmi_pending;
+    if (!(machine_.interrupt_pending() && interrupts) && !machine_.cpu().events.nmi_pending) return false;
+    halted_ = machine_.cpu().events.halted = false;
+    return true;
+}
+
+// KVM_RUN came back with something in kvm_run: what, and what follows for the engine.
+Exit KvmEngine::classify() {
+    Exit exit = translate_exit(vcpu_.run());
+    switch (exit.kind) {
+        case ExitKind::MmioRead:
+        case ExitKind::MmioWrite:
+            if (exit.address < kAliasedBelow) exit.address &= machine_.vmem().a20_mask();
+            access_pending_ = true;
+            break;
+        case ExitKind::PortRead:
+        case ExitKind::PortWrite: access_pending_ = true; break;
+        case ExitKind::Halt: halted_ = true; break;
+        default: break;
+    }
+    return exit;
 }
 
 Exit KvmEngine::run(const Budget& budget) {
-    if (transfer_failed_ != nullptr) return failed(std::exchange(transfer_failed_, nullptr));
+    if (deferred_) return counted(*std::exchange(deferred_, std::nullopt));
     if (budget.instructions == 0) return of_kind(ExitKind::BudgetUsed);
-    kvm_run& run = vcpu_.run();
-    if (machine_.vmem().map_generation() != seen_map_generation_) {
-        finish_access();
-        seen_map_generation_ = machine_.vmem().map_generation();
-        if (auto built = slots_.rebuild(); !built) return failed("KVM_SET_USER_MEMORY_REGION");
+    if (budget.instructions != kUnlimited && !(budget.instructions == 1 && capabilities().single_step)) {
+        return failed("KVM cannot count instructions on this host (see 'dualvm probe'); use --engine=interp");
     }
-    if (halted_) {
-        if (!wakes_up()) return of_kind(ExitKind::Halt);
-        halted_ = false;
-        machine_.cpu().events.halted = false;
+    if (!set_single_step(budget.instructions == 1)) {
+        return failed(fmt::format("KVM_SET_GUEST_DEBUG failed: {}", std::strerror(errno)));
     }
-    set_single_step(budget.instructions == 1);
-    if (kicker_.take_kick()) return of_kind(ExitKind::Kicked);
-    if (machine_.attention()) return of_kind(ExitKind::Attention);
-    inject_events();
-
-    kicker_.enter(budget.host_time);
-    const int result = ioctl(vcpu_.fd(), KVM_RUN, 0);
-    kicker_.leave();
-    access_pending_ = false;
-    if (result < 0) {
-        if (errno != EINTR && errno != EAGAIN) return failed("KVM_RUN");
-        const bool timeout = kicker_.take_timeout();
+    Deadline deadline = Deadline::after(budget.host_time);
+    while (true) {
         if (kicker_.take_kick()) return of_kind(ExitKind::Kicked);
-        return of_kind(timeout ? ExitKind::BudgetUsed : ExitKind::Kicked);
+        if (machine_.attention()) return of_kind(ExitKind::Attention);
+        if (machine_.vmem().map_generation() != seen_map_generation_) {
+            if (auto built = rebuild_slots(); !built) return failed(built.error().text);
+        }
+        if (halted_ && !wakes_up()) return of_kind(ExitKind::Halt);
+        inject_interrupt();
+
+        if (!kicker_.enter(deadline)) return failed(fmt::format("no timer: {}", std::strerror(errno)));
+        const int result = ioctl(vcpu_.fd(), KVM_RUN, 0);
+        const int error = errno;
+        kicker_.leave();
+        access_pending_ = false;
+        if (result < 0) {
+            if (error != EINTR && error != EAGAIN) {
+                Exit exit = failed(fmt::format("KVM_RUN failed: {}", std::strerror(error)));
+                describe_failure(exit);
+                return exit;
+            }
+            if (kicker_.take_kick()) return of_kind(ExitKind::Kicked);
+            if (deadline.passed()) return of_kind(ExitKind::BudgetUsed);
+            continue;  // a signal that meant somebody else
+        }
+        Exit exit = classify();
+        if (exit.kind != ExitKind::Failure) return counted(std::move(exit));
+        if (is_emulation_failure(vcpu_.run()) && rescuer_.available()) {
+            if (auto instead = rescue(std::move(exit))) return counted(*std::move(instead));
+            if (budget.instructions == 1) return of_kind(ExitKind::SingleStep);
+            continue;
+        }
+        describe_failure(exit);
+        return counted(std::move(exit));
     }
-    Exit exit = translate_exit(run);
-    switch (exit.kind) {
-        case ExitKind::PortRead:
-        case ExitKind::PortWrite:
-        case ExitKind::MmioRead:
-        case ExitKind::MmioWrite: access_pending_ = true; break;
-        case ExitKind::Halt: halted_ = true; break;
-        case ExitKind::Failure: return after_failure(std::move(exit));
-        default: break;
-    }
-    return counted(std::move(exit));
 }
 
 // Lets KVM complete a port or MMIO instruction: entered with immediate_exit set, it does that and no more.
 void KvmEngine::finish_access() {
-    if (!access_pending_) return;
-    access_pending_ = false;
     kvm_run& run = vcpu_.run();
-    const u8 kicked = run.immediate_exit;
-    run.immediate_exit = 1;
-    // Completing an access may need a further one (a string instruction, an access that is split): that exit is handled
-    // here as the run loop would.
-    while (ioctl(vcpu_.fd(), KVM_RUN, 0) == 0) {
-        Exit exit = translate_exit(run);
-        if (handle_exit(machine_, exit) != Outcome::Continue) break;
-        ++statistics_.exits[static_cast<std::size_t>(exit.kind)];
+    while (access_pending_) {
+        access_pending_ = false;
+        // A kick in between is not lost: take_kick() remembers it, immediate_exit is only its bell.
+        run.immediate_exit = 1;
+        const int result = ioctl(vcpu_.fd(), KVM_RUN, 0);
+        run.immediate_exit = 0;
+        if (result < 0) {
+            if (errno != EINTR && errno != EAGAIN) {
+                deferred_ = failure(fmt::format("KVM_RUN, to complete an access, failed: {}", std::strerror(errno)));
+            }
+            return;
+        }
+        // An access that is split has further parts, which are handled here as the run loop would.
+        Exit exit = classify();
+        if (access_pending_) {
+            ++statistics_.exits[static_cast<std::size_t>(exit.kind)];
+            handle_exit(machine_, exit);
+        } else if (exit.kind == ExitKind::Failure || exit.kind == ExitKind::Shutdown) {
+            deferred_ = std::move(exit);
+        }
     }
-    run.immediate_exit = kicked;
 }
 
-void KvmEngine::pull(Groups groups) {
+// --- state -----------------------------------------------------------------------------------------------------------
+
+void KvmEngine::transfer_in(Groups groups) {
     finish_access();
-    ++statistics_.pulls;
-    if (const char* what = transfer_.pull(vcpu_, machine_.cpu(), groups)) transfer_failed_ = what;
+    auto done = transfer_.pull(vcpu_, machine_.cpu(), groups);
+    if (!done) deferred_ = failure(done.error().text);
     if (any(groups & Groups::Events)) machine_.cpu().events.halted = halted_;
 }
 
-void KvmEngine::push(Groups groups) {
+void KvmEngine::transfer_out(Groups groups) {
+    const CpuFile& cpu = machine_.cpu();
     finish_access();
-    ++statistics_.pushes;
-    if (const char* what = transfer_.push(vcpu_, machine_.cpu(), groups)) transfer_failed_ = what;
-    if (any(groups & Groups::Events)) halted_ = machine_.cpu().events.halted;
-    // What kvm_run said about interrupts was said of another state: until KVM_RUN says it again, ask for the window.
-    vcpu_.run().ready_for_interrupt_injection = 0;
-    vcpu_.run().if_flag = (machine_.cpu().general.rflags & rflags::IF) != 0;
+    auto done = transfer_.push(vcpu_, cpu, groups);
+    if (!done) deferred_ = failure(done.error().text);
+    // kvm_run speaks of the state at the last exit; whether an interrupt is possible now is known from the new one.
+    kvm_run& run = vcpu_.run();
+    if (any(groups & Groups::General)) run.if_flag = (cpu.general.rflags & rflags::IF) != 0;
+    if (any(groups & Groups::Events)) {
+        const EventGroup& e = cpu.events;
+        halted_ = e.halted;
+        run.ready_for_interrupt_injection = !e.interrupt_shadow_sti && !e.interrupt_shadow_mov_ss &&
+                                            !e.exception_pending && !e.interrupt_accepted && !e.nmi_pending;
+    }
 }
 
+void KvmEngine::pull(Groups groups) {
+    ++statistics_.pulls;
+    transfer_in(groups);
+}
+
+void KvmEngine::push(Groups groups) {
+    ++statistics_.pushes;
+    transfer_out(groups);
+    // Another engine may have run since, and have changed page tables.
+    const bool paging = (machine_.cpu().control.cr0 & cr0::PG) != 0;
+    if (shadow_paging_ && paging && any(groups & Groups::Control)) slots_.drop_shadows();
+}
+
+// --- failures --------------------------------------------------------------------------------------------------------
+
 void KvmEngine::describe_failure(Exit& exit) {
-    pull(Groups::General | Groups::Segments | Groups::Control);
+    transfer_in(Groups::General | Groups::Segments | Groups::Control);
     const CpuFile& cpu = machine_.cpu();
     exit.rip = cpu.general.rip;
     if (exit.byte_count != 0) return;
-    kvm_translation translation{};
-    translation.linear_address = cpu.code_base() + cpu.general.rip;
-    if (ioctl(vcpu_.fd(), KVM_TRANSLATE, &translation) < 0 || translation.valid == 0) return;
-    u8 byte = 0;
-    while (exit.byte_count < exit.bytes.size() &&
-           machine_.vmem().read_value(translation.physical_address + exit.byte_count, byte)) {
-        exit.bytes[exit.byte_count++] = byte;
+    while (exit.byte_count < exit.bytes.size()) {
+        kvm_translation translation{};
+        translation.linear_address = cpu.code_base() + cpu.general.rip + exit.byte_count;
+        if (ioctl(vcpu_.fd(), KVM_TRANSLATE, &translation) < 0 || translation.valid == 0) return;
+        u64 at = translation.physical_address;
+        do {
+            if (!machine_.vmem().read_value(at, exit.bytes[exit.byte_count])) return;
+            ++exit.byte_count;
+            ++at;
+        } while (exit.byte_count < exit.bytes.size() && (at & kPageMask) != 0);
     }
 }
 
-Exit KvmEngine::after_failure(Exit exit) {
-    const bool emulation = is_emulation_failure(vcpu_.run());
+// KVM cannot emulate the instruction at RIP: the other engine executes that one, on the same CpuFile and memory. What
+// is returned ends the run; with nothing, KVM goes on.
+std::optional<Exit> KvmEngine::rescue(Exit exit) {
     describe_failure(exit);
-    if (emulation && rescue_ != nullptr) return rescue(std::move(exit));
-    return counted(std::move(exit));
-}
+    transfer_in(Groups::Msrs | Groups::Fpu | Groups::Debug | Groups::Events);
+    EventGroup& events = machine_.cpu().events;
+    // Kernels without KVM_CAP_EXIT_ON_EMULATION_FAILURE have queued an #UD beside their exit: it is not to be.
+    constexpr u8 kInvalidOpcode = 6;
+    if (events.exception_pending && events.exception_vector == kInvalidOpcode) events.exception_pending = false;
+    if (deferred_) return std::exchange(deferred_, std::nullopt);
 
-// KVM cannot emulate the instruction at RIP: the other engine executes that one, on the same CpuFile and memory.
-Exit KvmEngine::rescue(Exit failure) {
-    pull(Groups::All);
-    const u64 before = machine_.cpu().general.rip;
-    rescue_->push(Groups::All);
-    const u64 executed = rescue_->instructions();
-    Exit exit;
-    // A kick or a device's request may come first; the instruction still has to be done.
-    constexpr unsigned kAttempts = 16;
-    for (unsigned i = 0; i < kAttempts && rescue_->instructions() == executed; ++i) {
-        machine_.clear_attention();
-        exit = rescue_->run({.instructions = 1});
-        if (exit.kind == ExitKind::Shutdown) break;
-    }
-    if (machine_.pending_request()) machine_.set_attention();
-    if (exit.kind != ExitKind::Shutdown && rescue_->instructions() == executed) {
-        failure.text += "; the rescue engine could not execute it either";
-        return counted(std::move(failure));
-    }
-    rescue_->pull(Groups::All);
-    push(Groups::All);
-    if (!nested_paging(host_)) slots_.drop_shadows();
-    // An instruction that goes on failing where it stands, without end, is a failure (a REP string may take many
-    // turns).
-    constexpr unsigned kTooMany = 100'000;
-    rescues_in_place_ = before == last_rescue_rip_ && machine_.cpu().general.rip == before ? rescues_in_place_ + 1 : 0;
-    last_rescue_rip_ = before;
-    if (rescues_in_place_ > kTooMany) {
-        failure.text += "; the rescue engine makes no progress with it";
-        return counted(std::move(failure));
+    Rescuer::Result result = rescuer_.execute_one();
+    if (!result.executed) {
+        exit.text += "; the rescue engine cannot execute it either";
+        if (!result.exit.text.empty()) exit.text += ": " + result.exit.text;
+        return exit;
     }
     ++statistics_.rescues;
-    std::string bytes;
-    for (unsigned i = 0; i < std::min<unsigned>(failure.byte_count, 4); ++i)
-        bytes += fmt::format(" {:02x}", failure.bytes[i]);
-    ++statistics_.named["rescued" + bytes];
-    if (exit.kind == ExitKind::Shutdown) return counted(std::move(exit));
-    if (machine_.cpu().events.halted) {
-        halted_ = true;
-        return of_kind(ExitKind::Halt);
-    }
-    return of_kind(machine_.attention() ? ExitKind::Attention : ExitKind::Kicked);
+    count_rescue(statistics_.named, exit, result.length);
+    // Only what has changed goes back; events always, as KVM knows of more than CpuFile does.
+    transfer_out(result.changed | Groups::Events);
+    const bool paging = (machine_.cpu().control.cr0 & cr0::PG) != 0;
+    if (shadow_paging_ && paging && result.wrote_memory) slots_.drop_shadows();  // it may have been a page table
+    if (deferred_) return std::exchange(deferred_, std::nullopt);
+    if (result.exit.kind == ExitKind::Shutdown || result.exit.kind == ExitKind::Breakpoint) return result.exit;
+    return std::nullopt;
 }
 
 Expected<std::unique_ptr<Engine>> make(Machine& machine, KvmOptions options) {
@@ -301,6 +342,8 @@ Expected<std::unique_ptr<Engine>> make(Machine& machine, KvmOptions options) {
     }
     auto vm = KvmVm::create(*device);
     if (!vm) return tl::unexpected(vm.error());
+    // With it, what KVM cannot emulate comes to user space from every ring; else ring 3 gets #UD behind our back.
+    vm->exit_on_emulation_failure();
     auto vcpu = KvmVcpu::create(*device, *vm);
     if (!vcpu) return tl::unexpected(vcpu.error());
     if (auto set = set_cpuid(*device, *vcpu, machine.cpu_model(), options.cpuid_differences); !set) {

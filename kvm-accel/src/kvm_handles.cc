@@ -79,6 +79,13 @@ int KvmVm::capability(u64 number) const {
     return value < 0 ? 0 : value;
 }
 
+bool KvmVm::exit_on_emulation_failure() {
+    kvm_enable_cap enable{};
+    enable.cap = KVM_CAP_EXIT_ON_EMULATION_FAILURE;
+    enable.args[0] = 1;
+    return ioctl(fd(), KVM_ENABLE_CAP, &enable) == 0;
+}
+
 Expected<KvmVcpu> KvmVcpu::create(const KvmDevice& device, const KvmVm& vm) {
     KvmVcpu vcpu;
     vcpu.fd_ = FileDescriptor(ioctl(vm.fd(), KVM_CREATE_VCPU, 0));

@@ -47,6 +47,8 @@ public:
     static Expected<KvmVm> create(const KvmDevice& device);
     int fd() const { return fd_.get(); }
     int capability(u64 number) const;
+    // KVM_CAP_EXIT_ON_EMULATION_FAILURE, from Linux 5.14 on; false where there is no such thing.
+    bool exit_on_emulation_failure();
 
 private:
     FileDescriptor fd_;

@@ -6,48 +6,61 @@
 
 namespace dualvm::kvm {
 
+namespace {
+
+constexpr u64 kMiB = u64{1} << 20;
+
+void add(std::vector<Slot>& slots, const Slot& slot) {
+    if (slot.size == 0) return;
+    if (!slots.empty()) {
+        Slot& last = slots.back();
+        if (last.base + last.size == slot.base && last.host + last.size == slot.host && last.kind == slot.kind) {
+            last.size += slot.size;
+            return;
+        }
+    }
+    slots.push_back(slot);
+}
+
+// What of `region` lies in [base, end), shown at `at`.
+Slot part(const MemoryRegion& region, u64 base, u64 end, u64 at) {
+    const u64 from = std::max(region.base, base), to = std::min(region.end(), end);
+    if (from >= to) return {};
+    return {at + (from - base), to - from, region.host + (from - region.base), region.kind};
+}
+
+}  // namespace
+
+std::vector<Slot> wanted_slots(const std::vector<MemoryRegion>& regions, bool a20_open) {
+    std::vector<Slot> slots;
+    if (!a20_open) {
+        for (u64 base = 0; base < kAliasedBelow; base += 2 * kMiB) {
+            for (u64 at : {base, base + kMiB}) {
+                for (const MemoryRegion& r : regions) add(slots, part(r, base, base + kMiB, at));
+            }
+        }
+    }
+    const u64 rest = a20_open ? 0 : kAliasedBelow;
+    for (const MemoryRegion& r : regions) add(slots, part(r, rest, ~u64{0}, rest));
+    return slots;
+}
+
 bool MemorySlots::set(u32 number, const Slot& slot) {
     kvm_userspace_memory_region region{};
     region.slot = number;
-    region.flags = slot.flags;
+    if (slot.size != 0) region.flags = KVM_MEM_LOG_DIRTY_PAGES;
+    if (slot.kind == RegionKind::Rom && read_only_) region.flags |= KVM_MEM_READONLY;
     region.guest_phys_addr = slot.base;
     region.memory_size = slot.size;
     region.userspace_addr = reinterpret_cast<u64>(slot.host);
     return ioctl(vm_.fd(), KVM_SET_USER_MEMORY_REGION, &region) == 0;
 }
 
-// With the A20 gate closed, address bit 20 is 0 for the CPU: the second megabyte shows the first. Only that one is
-// aliased: software with A20 closed lives in the first two megabytes (it is the 8086's wrap-around at 1 MiB that is
-// imitated).
-std::vector<MemorySlots::Slot> MemorySlots::wanted() const {
-    constexpr u64 kMiB = u64{1} << 20;
-    std::vector<Slot> slots;
-    auto add = [&](u64 base, u64 size, u8* host, RegionKind kind) {
-        const u32 rom = kind == RegionKind::Rom && read_only_ ? u32{KVM_MEM_READONLY} : 0;
-        slots.push_back({base, size, host, rom | u32{KVM_MEM_LOG_DIRTY_PAGES}});
-    };
-    for (const MemoryRegion& r : vmem_.regions()) {
-        if (vmem_.a20_open()) {
-            add(r.base, r.size, r.host, r.kind);
-            continue;
-        }
-        if (r.base < kMiB) {
-            const u64 size = std::min(r.end(), kMiB) - r.base;
-            add(r.base, size, r.host, r.kind);
-            add(r.base + kMiB, size, r.host, r.kind);
-        }
-        if (r.end() > 2 * kMiB) {
-            const u64 base = std::max(r.base, 2 * kMiB);
-            add(base, r.end() - base, r.host + (base - r.base), r.kind);
-        }
-    }
-    return slots;
-}
-
 Expected<void> MemorySlots::rebuild() {
     collect_dirty();
     for (u32 i = 0; i < slots_.size(); ++i) set(i, Slot{});
-    slots_ = wanted();
+    slots_ = wanted_slots(vmem_.regions(), vmem_.a20_open());
+    seen_a20_mask_ = vmem_.a20_mask();
     for (u32 i = 0; i < slots_.size(); ++i) {
         if (!set(i, slots_[i])) return ioctl_error("KVM_SET_USER_MEMORY_REGION");
     }
@@ -67,22 +80,27 @@ void MemorySlots::collect_dirty() {
             if (bitmap[page / 64] == 0) {
                 page |= 63;
             } else if ((bitmap[page / 64] >> (page % 64)) & 1) {
-                // An alias's page is found by its place in host memory, which is that of the region behind it.
-                const u64 address = (slot.base + page * kPageSize) & vmem_.a20_mask();
-                vmem_.mark_dirty(address);
+                const u64 address = slot.base + page * kPageSize;
+                vmem_.mark_dirty(address < kAliasedBelow ? address & seen_a20_mask_ : address);
             }
         }
     }
 }
 
+// Any change of the slots makes KVM do so (kvm_mmu_invalidate_all). One page comes and goes, at an address where there
+// is nothing: the guest does not run meanwhile.
 void MemorySlots::drop_shadows() {
     if (slots_.empty()) return;
-    const auto smallest =
-        std::min_element(slots_.begin(), slots_.end(), [](const Slot& a, const Slot& b) { return a.size < b.size; });
-    collect_dirty();  // the log goes with the slot
-    const auto number = static_cast<u32>(smallest - slots_.begin());
-    set(number, Slot{});
-    set(number, *smallest);
+    Slot passing = slots_.front();
+    passing.size = kPageSize;
+    passing.base = ~u64{0};
+    for (u64 at = 0; passing.base == ~u64{0}; at += kMiB) {
+        const bool taken = std::any_of(slots_.begin(), slots_.end(),
+                                       [&](const Slot& s) { return at < s.base + s.size && s.base < at + kPageSize; });
+        if (!taken) passing.base = at;
+    }
+    const auto number = static_cast<u32>(slots_.size());
+    if (set(number, passing)) set(number, Slot{});
 }
 
 }  // namespace dualvm::kvm

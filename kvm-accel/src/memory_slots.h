@@ -8,6 +8,22 @@
 
 namespace dualvm::kvm {
 
+// A piece of guest-physical memory that lies in one piece in the host's.
+struct Slot {
+    u64 base = 0, size = 0;
+    u8* host = nullptr;
+    RegionKind kind = RegionKind::Ram;
+    bool operator==(const Slot&) const = default;
+};
+
+// With the A20 gate closed, address bit 20 is 0 for the CPU: each odd megabyte shows the even one below it. Up to this
+// address that is so here, too; memory above shows itself. (What closes A20 imitates the 8086, which had one megabyte:
+// only the second one is known to matter to software, and each alias is a slot, which costs.)
+inline constexpr u64 kAliasedBelow = u64{64} << 20;
+
+// The slots that regions and A20 gate ask for; neighbours that can be one are. A pure function.
+std::vector<Slot> wanted_slots(const std::vector<MemoryRegion>& regions, bool a20_open);
+
 class MemorySlots {
 public:
     // `read_only`: KVM_CAP_READONLY_MEM, without which ROM is writable RAM to the guest.
@@ -22,18 +38,13 @@ public:
     void drop_shadows();
 
 private:
-    struct Slot {
-        u64 base = 0, size = 0;
-        u8* host = nullptr;
-        u32 flags = 0;
-    };
     bool set(u32 number, const Slot& slot);
-    std::vector<Slot> wanted() const;
 
     const KvmVm& vm_;
     VMem& vmem_;
     bool read_only_;
     std::vector<Slot> slots_;
+    u64 seen_a20_mask_ = ~u64{0};  // as it was when the slots were made
 };
 
 }  // namespace dualvm::kvm

@@ -1,9 +1,11 @@
 #include "state_transfer.h"
 
+#include <fmt/format.h>
 #include <sys/ioctl.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstring>
 
 #include "dualvm/cpu_model.h"
@@ -17,9 +19,19 @@ using MsrList = KvmList<kvm_msr_entry>;
 
 kvm_msr_entry msr_entry(u32 index, u64 value = 0) { return {.index = index, .reserved = 0, .data = value}; }
 
-// True if every one of them was transferred.
-bool transfer_msrs(int fd, unsigned long request, MsrList& list) {
-    return ioctl(fd, request, list.data()) == static_cast<int>(list.size());
+// KVM stops at the first MSR that it does not know, or whose value it refuses, and says how many came before it.
+Expected<void> transfer_msrs(int fd, unsigned long request, MsrList& list, const char* name) {
+    const int done = ioctl(fd, request, list.data());
+    if (done == static_cast<int>(list.size())) return {};
+    if (done < 0) return ioctl_error(name);
+    const kvm_msr_entry& refused = list.entries()[done];
+    errno = EINVAL;
+    return ioctl_error(fmt::format("{} (MSR {:x}h, value {:#x})", name, refused.index, refused.data).c_str());
+}
+
+Expected<void> transfer(int fd, unsigned long request, void* data, const char* name) {
+    if (ioctl(fd, request, data) < 0) return ioctl_error(name);
+    return {};
 }
 
 }  // namespace
@@ -90,57 +102,62 @@ Expected<StateTransfer> StateTransfer::create(const KvmDevice& device, const Kvm
     StateTransfer t;
     t.shares_registers_ = (vm.capability(KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS) != 0;
     t.has_sregs2_ = vm.capability(KVM_CAP_SREGS2) != 0;
-    if (t.shares_registers_) vcpu.run().kvm_valid_regs = KVM_SYNC_X86_REGS;
+    t.has_xcrs_ = device.capability(KVM_CAP_XCRS) != 0;
+    if (t.shares_registers_) {
+        vcpu.run().kvm_valid_regs = KVM_SYNC_X86_REGS;
+        auto got = transfer(vcpu.fd(), KVM_GET_REGS, &vcpu.run().s.regs.regs, "KVM_GET_REGS");
+        if (!got) return tl::unexpected(got.error());
+    }
     // KVM_GET_MSR_INDEX_LIST leaves the MTRRs out; asking for each one tells.
     for (u32 index : plain_msr_indexes()) {
         MsrList one(1);
         one.add(msr_entry(index));
-        if (transfer_msrs(vcpu.fd(), kGetMsrs, one)) t.msrs_.push_back(index);
-    }
-    XsaveArea xsave{};
-    if (device.capability(KVM_CAP_XSAVE) == 0 || ioctl(vcpu.fd(), kGetXsave, &xsave) < 0) {
-        return ioctl_error("KVM_GET_XSAVE");
+        if (transfer_msrs(vcpu.fd(), kGetMsrs, one, "KVM_GET_MSRS")) t.msrs_.push_back(index);
     }
     return t;
 }
 
-const char* StateTransfer::pull(KvmVcpu& vcpu, CpuFile& cpu, Groups groups) {
-    if (any(groups & Groups::General)) {
-        if (shares_registers_) {
-            from_kvm(cpu.general, vcpu.run().s.regs.regs);
-        } else {
-            kvm_regs regs{};
-            if (ioctl(vcpu.fd(), KVM_GET_REGS, &regs) < 0) return "KVM_GET_REGS";
-            from_kvm(cpu.general, regs);
-        }
-    }
-    const char* failed = nullptr;
-    if (any(groups & (Groups::Segments | Groups::Control))) failed = pull_system(vcpu, cpu, groups);
-    if (failed == nullptr && any(groups & Groups::Msrs)) failed = pull_msrs(vcpu, cpu);
-    if (failed == nullptr && any(groups & Groups::Fpu)) failed = pull_fpu(vcpu, cpu);
-    if (failed == nullptr && any(groups & Groups::Debug)) failed = pull_debug(vcpu, cpu);
-    if (failed == nullptr && any(groups & Groups::Events)) failed = pull_events(vcpu, cpu);
-    return failed;
+Expected<void> StateTransfer::pull(KvmVcpu& vcpu, CpuFile& cpu, Groups groups) {
+    Expected<void> ok;
+    if (any(groups & Groups::General)) ok = pull_general(vcpu, cpu);
+    if (ok && any(groups & (Groups::Segments | Groups::Control))) ok = pull_system(vcpu, cpu, groups);
+    if (ok && any(groups & Groups::Msrs)) ok = pull_msrs(vcpu, cpu);
+    if (ok && any(groups & Groups::Fpu)) ok = pull_fpu(vcpu, cpu);
+    if (ok && any(groups & Groups::Debug)) ok = pull_debug(vcpu, cpu);
+    if (ok && any(groups & Groups::Events)) ok = pull_events(vcpu, cpu);
+    return ok;
 }
 
-const char* StateTransfer::push(KvmVcpu& vcpu, const CpuFile& cpu, Groups groups) {
+Expected<void> StateTransfer::push(KvmVcpu& vcpu, const CpuFile& cpu, Groups groups) {
     // System registers first: what the others may be depends on them. Events last, for the same reason.
-    const char* failed = nullptr;
-    if (any(groups & (Groups::Segments | Groups::Control))) failed = push_system(vcpu, cpu, groups);
-    if (failed == nullptr && any(groups & Groups::General)) {
-        const kvm_regs regs = to_kvm(cpu.general);
-        if (ioctl(vcpu.fd(), KVM_SET_REGS, &regs) < 0) failed = "KVM_SET_REGS";
-        if (shares_registers_) vcpu.run().s.regs.regs = regs;
-    }
-    if (failed == nullptr && any(groups & Groups::Msrs)) failed = push_msrs(vcpu, cpu);
-    if (failed == nullptr && any(groups & Groups::Fpu)) failed = push_fpu(vcpu, cpu);
-    if (failed == nullptr && any(groups & Groups::Debug)) failed = push_debug(vcpu, cpu);
-    if (failed == nullptr && any(groups & Groups::Events)) failed = push_events(vcpu, cpu);
-    return failed;
+    Expected<void> ok;
+    if (any(groups & (Groups::Segments | Groups::Control))) ok = push_system(vcpu, cpu, groups);
+    if (ok && any(groups & Groups::General)) ok = push_general(vcpu, cpu);
+    if (ok && any(groups & Groups::Msrs)) ok = push_msrs(vcpu, cpu);
+    if (ok && any(groups & Groups::Fpu)) ok = push_fpu(vcpu, cpu);
+    if (ok && any(groups & Groups::Debug)) ok = push_debug(vcpu, cpu);
+    if (ok && any(groups & Groups::Events)) ok = push_events(vcpu, cpu);
+    return ok;
 }
 
-// --- segments and control registers
-// -------------------------------------------------------------------------------------
+Expected<void> StateTransfer::pull_general(KvmVcpu& vcpu, CpuFile& cpu) const {
+    kvm_regs regs{};
+    if (shares_registers_) {
+        regs = vcpu.run().s.regs.regs;  // as of the last exit: no system call
+    } else if (auto got = transfer(vcpu.fd(), KVM_GET_REGS, &regs, "KVM_GET_REGS"); !got) {
+        return got;
+    }
+    from_kvm(cpu.general, regs);
+    return {};
+}
+
+Expected<void> StateTransfer::push_general(KvmVcpu& vcpu, const CpuFile& cpu) const {
+    kvm_regs regs = to_kvm(cpu.general);
+    if (shares_registers_) vcpu.run().s.regs.regs = regs;
+    return transfer(vcpu.fd(), KVM_SET_REGS, &regs, "KVM_SET_REGS");
+}
+
+// --- segments and control registers ---------------------------------------------------------------------------------
 
 namespace {
 
@@ -205,66 +222,83 @@ bool pae_paging(const CpuFile& cpu) {
 
 }  // namespace
 
-const char* StateTransfer::pull_system(KvmVcpu& vcpu, CpuFile& cpu, Groups groups) {
+Expected<void> StateTransfer::pull_system(KvmVcpu& vcpu, CpuFile& cpu, Groups groups) const {
+    const bool control = any(groups & Groups::Control);
     if (has_sregs2_) {
         kvm_sregs2 sregs{};
-        if (ioctl(vcpu.fd(), KVM_GET_SREGS2, &sregs) < 0) return "KVM_GET_SREGS2";
+        if (auto got = transfer(vcpu.fd(), KVM_GET_SREGS2, &sregs, "KVM_GET_SREGS2"); !got) return got;
         from_sregs(cpu, sregs, groups);
-        if (any(groups & Groups::Control)) {
-            for (unsigned i = 0; i < 4; ++i) {
-                cpu.control.pdpte[i] = (sregs.flags & KVM_SREGS2_FLAGS_PDPTRS_VALID) != 0 ? sregs.pdptrs[i] : 0;
-            }
-        }
-        return nullptr;
+        const bool valid = (sregs.flags & KVM_SREGS2_FLAGS_PDPTRS_VALID) != 0;
+        for (unsigned i = 0; control && i < 4; ++i) cpu.control.pdpte[i] = valid ? sregs.pdptrs[i] : 0;
+    } else {
+        kvm_sregs sregs{};
+        if (auto got = transfer(vcpu.fd(), KVM_GET_SREGS, &sregs, "KVM_GET_SREGS"); !got) return got;
+        from_sregs(cpu, sregs, groups);
     }
-    kvm_sregs sregs{};
-    if (ioctl(vcpu.fd(), KVM_GET_SREGS, &sregs) < 0) return "KVM_GET_SREGS";
-    from_sregs(cpu, sregs, groups);
-    return nullptr;
+    if (!control || !has_xcrs_) return {};
+    kvm_xcrs xcrs{};
+    if (auto got = transfer(vcpu.fd(), KVM_GET_XCRS, &xcrs, "KVM_GET_XCRS"); !got) return got;
+    for (u32 i = 0; i < xcrs.nr_xcrs; ++i) {
+        if (xcrs.xcrs[i].xcr == 0) cpu.control.xcr0 = xcrs.xcrs[i].value;
+    }
+    return {};
 }
 
-const char* StateTransfer::push_system(KvmVcpu& vcpu, const CpuFile& cpu, Groups groups) {
+Expected<void> StateTransfer::push_system(KvmVcpu& vcpu, const CpuFile& cpu, Groups groups) const {
+    const bool control = any(groups & Groups::Control);
+    // Read first: what belongs to a group that is not pushed stays as it is.
     if (has_sregs2_) {
         kvm_sregs2 sregs{};
-        if (ioctl(vcpu.fd(), KVM_GET_SREGS2, &sregs) < 0) return "KVM_GET_SREGS2";
+        if (auto got = transfer(vcpu.fd(), KVM_GET_SREGS2, &sregs, "KVM_GET_SREGS2"); !got) return got;
         to_sregs(sregs, cpu, groups);
-        sregs.flags = 0;
-        if (pae_paging(cpu)) {
+        if (control && pae_paging(cpu)) {
             sregs.flags = KVM_SREGS2_FLAGS_PDPTRS_VALID;
             std::copy(cpu.control.pdpte.begin(), cpu.control.pdpte.end(), sregs.pdptrs);
+        } else if (control) {
+            sregs.flags = 0;
         }
-        return ioctl(vcpu.fd(), KVM_SET_SREGS2, &sregs) < 0 ? "KVM_SET_SREGS2" : nullptr;
+        if (auto set = transfer(vcpu.fd(), KVM_SET_SREGS2, &sregs, "KVM_SET_SREGS2"); !set) return set;
+    } else {
+        kvm_sregs sregs{};
+        if (auto got = transfer(vcpu.fd(), KVM_GET_SREGS, &sregs, "KVM_GET_SREGS"); !got) return got;
+        to_sregs(sregs, cpu, groups);
+        // Setting it would queue an interrupt; those are the events' business.
+        std::memset(sregs.interrupt_bitmap, 0, sizeof sregs.interrupt_bitmap);
+        if (auto set = transfer(vcpu.fd(), KVM_SET_SREGS, &sregs, "KVM_SET_SREGS"); !set) return set;
     }
-    kvm_sregs sregs{};
-    if (ioctl(vcpu.fd(), KVM_GET_SREGS, &sregs) < 0) return "KVM_GET_SREGS";
-    to_sregs(sregs, cpu, groups);
-    std::memset(sregs.interrupt_bitmap, 0, sizeof sregs.interrupt_bitmap);
-    return ioctl(vcpu.fd(), KVM_SET_SREGS, &sregs) < 0 ? "KVM_SET_SREGS" : nullptr;
+    if (!control) return {};
+    vcpu.run().cr8 = cpu.control.cr8;  // without an APIC in the kernel, KVM_RUN takes CR8 from here
+    if (!has_xcrs_) return {};
+    kvm_xcrs xcrs{};
+    xcrs.nr_xcrs = 1;
+    xcrs.xcrs[0].value = cpu.control.xcr0;
+    return transfer(vcpu.fd(), KVM_SET_XCRS, &xcrs, "KVM_SET_XCRS");
 }
 
-// --- MSRs
-// -----------------------------------------------------------------------------------------------------------------
+// --- MSRs -----------------------------------------------------------------------------------------------------------
 
-const char* StateTransfer::pull_msrs(KvmVcpu& vcpu, CpuFile& cpu) {
-    MsrList list(msrs_.size() + 1);
+Expected<void> StateTransfer::pull_msrs(KvmVcpu& vcpu, CpuFile& cpu) const {
+    MsrList list(msrs_.size() + 2);
     list.add(msr_entry(msr::Tsc));
+    list.add(msr_entry(msr::ApicBase));
     for (u32 index : msrs_) list.add(msr_entry(index));
-    if (!transfer_msrs(vcpu.fd(), kGetMsrs, list)) return "KVM_GET_MSRS";
+    if (auto got = transfer_msrs(vcpu.fd(), kGetMsrs, list, "KVM_GET_MSRS"); !got) return got;
     cpu.msrs.tsc = list.entries()[0].data;
-    for (std::size_t i = 0; i < msrs_.size(); ++i) *plain_msr(cpu, msrs_[i]) = list.entries()[i + 1].data;
-    return nullptr;
+    cpu.msrs.apic_base = list.entries()[1].data;
+    for (std::size_t i = 0; i < msrs_.size(); ++i) *plain_msr(cpu, msrs_[i]) = list.entries()[i + 2].data;
+    return {};
 }
 
-const char* StateTransfer::push_msrs(KvmVcpu& vcpu, const CpuFile& cpu) {
-    MsrList list(msrs_.size() + 1);
+Expected<void> StateTransfer::push_msrs(KvmVcpu& vcpu, const CpuFile& cpu) const {
+    MsrList list(msrs_.size() + 2);
     CpuFile copy = cpu;
     list.add(msr_entry(msr::Tsc, cpu.msrs.tsc));
+    list.add(msr_entry(msr::ApicBase, cpu.msrs.apic_base));
     for (u32 index : msrs_) list.add(msr_entry(index, *plain_msr(copy, index)));
-    return transfer_msrs(vcpu.fd(), kSetMsrs, list) ? nullptr : "KVM_SET_MSRS";
+    return transfer_msrs(vcpu.fd(), kSetMsrs, list, "KVM_SET_MSRS");
 }
 
-// --- x87 and vector registers: the XSAVE area (SDM vol. 1, 13.4)
-// ------------------------------------------------------------
+// --- x87 and vector registers: the XSAVE area (SDM vol. 1, 13.4) ----------------------------------------------------
 
 namespace {
 
@@ -284,9 +318,9 @@ void put(u8* area, std::size_t at, T value) {
 
 }  // namespace
 
-const char* StateTransfer::pull_fpu(KvmVcpu& vcpu, CpuFile& cpu) {
+Expected<void> StateTransfer::pull_fpu(KvmVcpu& vcpu, CpuFile& cpu) {
     XsaveArea xsave{};
-    if (ioctl(vcpu.fd(), kGetXsave, &xsave) < 0) return "KVM_GET_XSAVE";
+    if (auto got = transfer(vcpu.fd(), kGetXsave, &xsave, "KVM_GET_XSAVE"); !got) return got;
     const auto* area = reinterpret_cast<const u8*>(xsave.region);
     const auto present = get<u64>(area, kXstateBv);
     FpuGroup fpu;  // a component that is not present is in its initial state
@@ -312,11 +346,12 @@ const char* StateTransfer::pull_fpu(KvmVcpu& vcpu, CpuFile& cpu) {
         if (present & kAvx) std::memcpy(fpu.vector[i].bytes.data() + 16, area + kYmmHigh + 16 * i, 16);
     }
     cpu.fpu = fpu;
-    return nullptr;
+    return {};
 }
 
-const char* StateTransfer::push_fpu(KvmVcpu& vcpu, const CpuFile& cpu) {
-    XsaveArea xsave{};
+Expected<void> StateTransfer::push_fpu(KvmVcpu& vcpu, const CpuFile& cpu) {
+    XsaveArea xsave{};  // read first: it may hold components that FpuGroup has no place for (AVX-512, PKRU)
+    if (auto got = transfer(vcpu.fd(), kGetXsave, &xsave, "KVM_GET_XSAVE"); !got) return got;
     auto* area = reinterpret_cast<u8*>(xsave.region);
     const FpuGroup& fpu = cpu.fpu;
     put(area, 0, fpu.fcw);
@@ -339,36 +374,36 @@ const char* StateTransfer::push_fpu(KvmVcpu& vcpu, const CpuFile& cpu) {
         std::memcpy(area + kYmmHigh + 16 * i, bytes.data() + 16, 16);
         upper_halves = upper_halves || std::any_of(bytes.begin() + 16, bytes.end(), [](u8 b) { return b != 0; });
     }
-    put(area, kXstateBv, kX87 | kSse | (upper_halves ? u64{kAvx} : 0));
-    return ioctl(vcpu.fd(), kSetXsave, &xsave) < 0 ? "KVM_SET_XSAVE" : nullptr;
+    // Components that are all zero are marked as being in their initial state: a guest without AVX cannot have another.
+    const u64 others = get<u64>(area, kXstateBv) & ~u64{kX87 | kSse | kAvx};
+    put(area, kXstateBv, others | kX87 | kSse | (upper_halves ? u64{kAvx} : 0));
+    return transfer(vcpu.fd(), kSetXsave, &xsave, "KVM_SET_XSAVE");
 }
 
-// --- debug registers
-// --------------------------------------------------------------------------------------------------------
+// --- debug registers ---------------------------------------------------------------------------------------------
 
-const char* StateTransfer::pull_debug(KvmVcpu& vcpu, CpuFile& cpu) {
+Expected<void> StateTransfer::pull_debug(KvmVcpu& vcpu, CpuFile& cpu) {
     kvm_debugregs regs{};
-    if (ioctl(vcpu.fd(), KVM_GET_DEBUGREGS, &regs) < 0) return "KVM_GET_DEBUGREGS";
+    if (auto got = transfer(vcpu.fd(), KVM_GET_DEBUGREGS, &regs, "KVM_GET_DEBUGREGS"); !got) return got;
     std::copy(std::begin(regs.db), std::end(regs.db), cpu.debug.dr.begin());
     cpu.debug.dr6 = regs.dr6;
     cpu.debug.dr7 = regs.dr7;
-    return nullptr;
+    return {};
 }
 
-const char* StateTransfer::push_debug(KvmVcpu& vcpu, const CpuFile& cpu) {
+Expected<void> StateTransfer::push_debug(KvmVcpu& vcpu, const CpuFile& cpu) {
     kvm_debugregs regs{};
     std::copy(cpu.debug.dr.begin(), cpu.debug.dr.end(), regs.db);
     regs.dr6 = cpu.debug.dr6;
     regs.dr7 = cpu.debug.dr7;
-    return ioctl(vcpu.fd(), KVM_SET_DEBUGREGS, &regs) < 0 ? "KVM_SET_DEBUGREGS" : nullptr;
+    return transfer(vcpu.fd(), KVM_SET_DEBUGREGS, &regs, "KVM_SET_DEBUGREGS");
 }
 
-// --- events
-// -----------------------------------------------------------------------------------------------------------------
+// --- events ---------------------------------------------------------------------------------------------------------
 
-const char* StateTransfer::pull_events(KvmVcpu& vcpu, CpuFile& cpu) {
+Expected<void> StateTransfer::pull_events(KvmVcpu& vcpu, CpuFile& cpu) {
     kvm_vcpu_events events{};
-    if (ioctl(vcpu.fd(), KVM_GET_VCPU_EVENTS, &events) < 0) return "KVM_GET_VCPU_EVENTS";
+    if (auto got = transfer(vcpu.fd(), KVM_GET_VCPU_EVENTS, &events, "KVM_GET_VCPU_EVENTS"); !got) return got;
     EventGroup& e = cpu.events;
     e.exception_pending = events.exception.injected != 0 || events.exception.pending != 0;
     e.exception_vector = e.exception_pending ? events.exception.nr : 0;
@@ -378,12 +413,14 @@ const char* StateTransfer::pull_events(KvmVcpu& vcpu, CpuFile& cpu) {
     e.interrupt_vector = e.interrupt_accepted ? events.interrupt.nr : 0;
     e.interrupt_shadow_sti = (events.interrupt.shadow & KVM_X86_SHADOW_INT_STI) != 0;
     e.interrupt_shadow_mov_ss = (events.interrupt.shadow & KVM_X86_SHADOW_INT_MOV_SS) != 0;
-    e.nmi_masked = events.nmi.masked != 0;
+    // An NMI on its way in has masked others already, but its handler, whose IRET would unmask them, is yet to run: to
+    // CpuFile it is one that still waits.
+    e.nmi_masked = events.nmi.masked != 0 && events.nmi.injected == 0;
     e.nmi_pending = events.nmi.pending != 0 || events.nmi.injected != 0;
-    return nullptr;
+    return {};
 }
 
-const char* StateTransfer::push_events(KvmVcpu& vcpu, const CpuFile& cpu) {
+Expected<void> StateTransfer::push_events(KvmVcpu& vcpu, const CpuFile& cpu) {
     const EventGroup& e = cpu.events;
     kvm_vcpu_events events{};
     events.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
@@ -397,7 +434,7 @@ const char* StateTransfer::push_events(KvmVcpu& vcpu, const CpuFile& cpu) {
                                               (e.interrupt_shadow_mov_ss ? KVM_X86_SHADOW_INT_MOV_SS : 0));
     events.nmi.masked = e.nmi_masked;
     events.nmi.pending = e.nmi_pending;
-    return ioctl(vcpu.fd(), KVM_SET_VCPU_EVENTS, &events) < 0 ? "KVM_SET_VCPU_EVENTS" : nullptr;
+    return transfer(vcpu.fd(), KVM_SET_VCPU_EVENTS, &events, "KVM_SET_VCPU_EVENTS");
 }
 
 }  // namespace dualvm::kvm

@@ -19,27 +19,30 @@ class StateTransfer {
 public:
     static Expected<StateTransfer> create(const KvmDevice& device, const KvmVm& vm, KvmVcpu& vcpu);
 
-    // Each returns the name of the ioctl that failed, or nullptr.
-    const char* pull(KvmVcpu& vcpu, CpuFile& cpu, Groups groups);
-    const char* push(KvmVcpu& vcpu, const CpuFile& cpu, Groups groups);
+    // No access may be pending (see KvmEngine): an instruction half done has no registers that mean anything.
+    Expected<void> pull(KvmVcpu& vcpu, CpuFile& cpu, Groups groups);
+    Expected<void> push(KvmVcpu& vcpu, const CpuFile& cpu, Groups groups);
 
     // With KVM_CAP_SYNC_REGS the general registers are in kvm_run after each exit.
     bool shares_registers() const { return shares_registers_; }
 
 private:
     StateTransfer() = default;
-    const char* pull_system(KvmVcpu& vcpu, CpuFile& cpu, Groups groups);
-    const char* push_system(KvmVcpu& vcpu, const CpuFile& cpu, Groups groups);
-    const char* pull_msrs(KvmVcpu& vcpu, CpuFile& cpu);
-    const char* push_msrs(KvmVcpu& vcpu, const CpuFile& cpu);
-    static const char* pull_fpu(KvmVcpu& vcpu, CpuFile& cpu);
-    static const char* push_fpu(KvmVcpu& vcpu, const CpuFile& cpu);
-    static const char* pull_events(KvmVcpu& vcpu, CpuFile& cpu);
-    static const char* push_events(KvmVcpu& vcpu, const CpuFile& cpu);
-    static const char* pull_debug(KvmVcpu& vcpu, CpuFile& cpu);
-    static const char* push_debug(KvmVcpu& vcpu, const CpuFile& cpu);
+    Expected<void> pull_general(KvmVcpu& vcpu, CpuFile& cpu) const;
+    Expected<void> push_general(KvmVcpu& vcpu, const CpuFile& cpu) const;
+    Expected<void> pull_system(KvmVcpu& vcpu, CpuFile& cpu, Groups groups) const;
+    Expected<void> push_system(KvmVcpu& vcpu, const CpuFile& cpu, Groups groups) const;
+    Expected<void> pull_msrs(KvmVcpu& vcpu, CpuFile& cpu) const;
+    Expected<void> push_msrs(KvmVcpu& vcpu, const CpuFile& cpu) const;
 
-    bool shares_registers_ = false, has_sregs2_ = false;
+    static Expected<void> pull_fpu(KvmVcpu& vcpu, CpuFile& cpu);
+    static Expected<void> push_fpu(KvmVcpu& vcpu, const CpuFile& cpu);
+    static Expected<void> pull_debug(KvmVcpu& vcpu, CpuFile& cpu);
+    static Expected<void> push_debug(KvmVcpu& vcpu, const CpuFile& cpu);
+    static Expected<void> pull_events(KvmVcpu& vcpu, CpuFile& cpu);
+    static Expected<void> push_events(KvmVcpu& vcpu, const CpuFile& cpu);
+
+    bool shares_registers_ = false, has_sregs2_ = false, has_xcrs_ = false;
     std::vector<u32> msrs_;  // of plain_msr() that this KVM knows
 };
 

@@ -197,4 +197,15 @@ void VMem::clear_dirty() {
     ++dirty_generation_;
 }
 
+std::vector<u64> VMem::take_dirty() {
+    std::vector<u64> taken(dirty_.size());
+    taken.swap(dirty_);
+    ++dirty_generation_;
+    return taken;
+}
+
+void VMem::add_dirty(const std::vector<u64>& taken) {
+    for (std::size_t i = 0; i < std::min(taken.size(), dirty_.size()); ++i) dirty_[i] |= taken[i];
+}
+
 }  // namespace dualvm

@@ -87,6 +87,9 @@ public:
     // Forgets all marks. Engines must collect theirs first (Engine::collect_dirty) and notice dirty_generation().
     void clear_dirty();
     u64 dirty_generation() const { return dirty_generation_; }
+    // The account as it is, leaving it empty, and back again: what is marked in between is known to be new.
+    std::vector<u64> take_dirty();
+    void add_dirty(const std::vector<u64>& taken);
 
     // --- an engine that caches what memory holds (code) asks to be told of writes by others ------------------------
     // `on_write(address, size)` is called after every write() and fill().

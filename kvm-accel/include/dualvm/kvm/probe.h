@@ -1,4 +1,8 @@
-// Measuring what this host's KVM does: which modes it runs directly, what exits cost, what it cannot do.
+// What this host's /dev/kvm can do, measured.
+//
+// "There is a /dev/kvm" says little: one host runs all guest code at the CPU's speed, another emulates most of it. The
+// probe runs small pieces of machine code in throwaway virtual machines and reports what happened, in rows that a
+// program can print or write as JSON. Each measurement is bounded in time; what fails is a finding, not an error.
 #pragma once
 
 #include <string>
@@ -14,17 +18,18 @@ struct ProbeOptions {
 
 struct KvmReport {
     struct Row {
-        std::string id;     // for programs: "speed_ring3_64"
-        std::string what;   // for people: "ring 3, 64-bit code"
-        std::string value;  // a number, or "yes" or "no", or a word
-        std::string unit;   // "us", "million instructions/s", or empty
-        std::string text;   // what it means
+        std::string id;     // for programs: "cost_out_ring0"
+        std::string what;   // for people: "OUT at ring 0, to user space and back"
+        std::string value;  // a number, "yes", "no", "failed" or a word
+        std::string unit;   // "us", "million instructions/s"; empty for words
+        std::string text;   // what it means, or what happened; may be empty
     };
     std::vector<Row> rows;
+    // The row of that id, or nullptr.
+    const Row* find(std::string_view id) const;
 };
 
-// Takes less than three seconds; every measurement is bounded in time, and one that fails is a row that says so. An
-// Error only if there is no usable KVM at all.
+// Takes less than three seconds. Fails with ExitStatus::EngineUnavailable where there is no usable KVM.
 Expected<KvmReport> probe_kvm(const ProbeOptions& options);
 
 }  // namespace dualvm
