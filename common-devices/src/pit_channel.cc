@@ -55,9 +55,11 @@ bool PitChannel::output_of(PitTick now, const Sequence& s) const {
 
 bool PitChannel::output(PitTick now) const { return output_of(now, sequence(now)); }
 
+// On the ISA bus a count takes longer to read than a CLK pulse takes to come, so nobody sees the counting element
+// before it is loaded. A virtual clock's CPU is fast enough to: it is shown the count that is about to be loaded.
 u16 PitChannel::count(PitTick now) const {
+    if (!running_) return frozen_;
     const Sequence s = sequence(now);
-    if (!running_ || before(now, s.start)) return frozen_;
     const u64 t = elapsed(now, s);
     u64 value = 0;
     switch (mode_) {
@@ -99,9 +101,7 @@ bool PitChannel::null_count(PitTick now) const {
 
 // The next CLK pulse transfers the count register to the counting element, and counting begins.
 void PitChannel::begin(PitTick now) {
-    const bool level = output(now);
-    frozen_ = count(now);
-    level_before_ = level;
+    level_before_ = output(now);
     current_ = {.start = now + 1, .count = reload_};
     reload_at_ = kNoTick;
     held_ = 0;

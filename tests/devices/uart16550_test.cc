@@ -167,6 +167,7 @@ TEST_F(Uart, ANewCharacterDoesNotTakeTheTimeoutBack) {
     EXPECT_EQ(in(kIir), 0xcc);
     out(kMcr, kOut2 | 1);
     EXPECT_EQ(in(kIir), 0xcc);
+    EXPECT_EQ(clock.next_deadline(), kNever) << "it shows already: no alarm is needed";
 }
 
 TEST_F(Uart, TheTimeoutFollowsTheLineSettings) {
@@ -180,8 +181,10 @@ TEST_F(Uart, TheTimeoutFollowsTheLineSettings) {
 }
 
 TEST_F(Uart, FifoControlBitsNeedBit0) {
-    out(kFcr, 0xc0);
+    type("k");
+    out(kFcr, 0xc2);
     EXPECT_EQ(in(kIir), 1) << "no FIFOs";
+    EXPECT_EQ(in(kData), 'k') << "nothing was cleared";
     out(kFcr, 1);
     EXPECT_EQ(in(kIir), 0xc1);
     out(kMcr, kLoop);
