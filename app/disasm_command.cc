@@ -1,8 +1,8 @@
 // dualvm disasm: instructions of a guest (loaded, not run), of a flat file, or of bytes on the command line.
 #include <fmt/format.h>
 
+#include <array>
 #include <fstream>
-#include <iterator>
 
 #include "commands.h"
 #include "dualvm/study/disassembler.h"
@@ -15,6 +15,7 @@ namespace dualvm::app {
 namespace {
 
 constexpr u64 kGuestInstructions = 40;
+constexpr std::size_t kLongestFile = std::size_t{256} << 20;
 
 // Flat code: from `start` (default: its base) to its end.
 Expected<void> disassemble_flat(const Options& options, std::span<const u8> code, TextOutput& out) {
@@ -39,8 +40,19 @@ Expected<void> disassemble_flat(const Options& options, std::span<const u8> code
 
 Expected<std::vector<u8>> read_file(const std::string& path) {
     std::ifstream in(path, std::ios::binary);
-    std::vector<u8> bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-    if (!in) return fail(ExitStatus::BadImage, fmt::format("cannot read {}: is it there, and may you read it?", path));
+    std::vector<u8> bytes;
+    std::array<char, 65536> piece;
+    while (in.read(piece.data(), piece.size()), in.gcount() > 0) {
+        bytes.insert(bytes.end(), piece.data(), piece.data() + in.gcount());
+        if (bytes.size() > kLongestFile) {
+            return fail(ExitStatus::BadImage,
+                        fmt::format("{} has more than {} MiB: that is no code", path, kLongestFile >> 20));
+        }
+    }
+    if (!in.eof()) {
+        return fail(ExitStatus::BadImage,
+                    fmt::format("cannot read {}: is it a file that is there, and may you read it?", path));
+    }
     if (bytes.empty()) return fail(ExitStatus::BadImage, fmt::format("{} is empty", path));
     return bytes;
 }

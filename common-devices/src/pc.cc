@@ -1,6 +1,8 @@
 #include "dualvm/devices/pc.h"
 
 #include "dualvm/devices/debug_ports.h"
+#include "dualvm/devices/i8042.h"
+#include "dualvm/devices/pci_config.h"
 #include "dualvm/devices/pic8259.h"
 #include "dualvm/devices/pit8254.h"
 #include "dualvm/devices/rtc_mc146818.h"

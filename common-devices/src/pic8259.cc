@@ -1,5 +1,7 @@
 #include "dualvm/devices/pic8259.h"
 
+#include "byte_ports.h"
+
 namespace dualvm::devices {
 
 namespace {
@@ -20,10 +22,9 @@ IrqLine Pic8259Pair::line(unsigned irq) {
 void Pic8259Pair::set_input(unsigned index, unsigned input, bool level) {
     Chip& chip = chips_[index];
     const bool was = (chip.lines & bit(input)) != 0;
-    const bool by_level = chip.level_triggered || (chip.level & bit(input)) != 0;
     if (level) {
         chip.lines |= bit(input);
-        if (by_level || !was) chip.irr |= bit(input);
+        if (!was || (by_level(chip) & bit(input)) != 0) chip.irr |= bit(input);
     } else {
         chip.lines &= static_cast<u8>(~bit(input));
         chip.irr &= static_cast<u8>(~bit(input));  // a request must stay high until it is acknowledged
@@ -32,6 +33,7 @@ void Pic8259Pair::set_input(unsigned index, unsigned input, bool level) {
 
 // The input of highest priority among `bits`: the one behind `lowest`, in a circle. -1 if there is none.
 int Pic8259Pair::highest(const Chip& chip, u8 bits) {
+    if (bits == 0) return -1;  // the common case: engines ask at every stop
     for (unsigned i = 1; i <= 8; ++i) {
         const unsigned input = (chip.lowest + i) & 7;
         if (bits & bit(input)) return static_cast<int>(input);
@@ -40,18 +42,16 @@ int Pic8259Pair::highest(const Chip& chip, u8 bits) {
 }
 
 // The input that would be acknowledged now, -1 if INT is not asserted. Inputs in service hold back those of equal and
-// lower priority; in special mask mode only themselves, unless masked.
+// lower priority, "fully nested mode"; in special mask mode only those that are not masked do.
 int Pic8259Pair::request(const Chip& chip) const {
     const int wanted = highest(chip, static_cast<u8>(chip.irr & ~chip.imr));
     if (wanted < 0) return -1;
-    if (chip.special_mask) {
-        const auto free = static_cast<u8>(chip.irr & ~chip.imr & ~chip.isr);
-        return highest(chip, free);
-    }
     u8 in_service = chip.isr;
-    // In special fully nested mode the slave may interrupt itself through the master.
-    if (chip.special_fully_nested && wanted == static_cast<int>(kCascade))
+    if (chip.special_mask) in_service &= static_cast<u8>(~chip.imr);
+    // Special fully nested mode: a slave in service is not locked out from the master's priority logic.
+    if (&chip == &chips_[0] && chip.special_fully_nested && wanted == static_cast<int>(kCascade)) {
         in_service &= static_cast<u8>(~bit(kCascade));
+    }
     const int served = highest(chip, in_service);
     if (served < 0) return wanted;
     const auto rank = [&](int input) { return (input - chip.lowest - 1) & 7; };
@@ -62,8 +62,7 @@ int Pic8259Pair::request(const Chip& chip) const {
 void Pic8259Pair::update_cascade() { set_input(0, kCascade, output(chips_[1])); }
 
 void Pic8259Pair::take(Chip& chip, unsigned input) {
-    const bool by_level = chip.level_triggered || (chip.level & bit(input)) != 0;
-    if (!by_level) chip.irr &= static_cast<u8>(~bit(input));
+    if ((by_level(chip) & bit(input)) == 0) chip.irr &= static_cast<u8>(~bit(input));
     if (!chip.auto_eoi) {
         chip.isr |= bit(input);
     } else if (chip.rotate_on_auto_eoi) {
@@ -91,11 +90,13 @@ u8 Pic8259Pair::acknowledge() {
     return vector;
 }
 
-void Pic8259Pair::end_of_interrupt(Chip& chip, unsigned input) { chip.isr &= static_cast<u8>(~bit(input)); }
-
 void Pic8259Pair::write_icw1(Chip& chip, u8 value) {
+    // "The edge sense circuit is reset": inputs that are high make no request until they rise again. IMR is cleared,
+    // priorities are 0 to 7, special mask mode is off, IRR is what is read (data sheet, "Initialization command word
+    // 1").
     const u8 base = chip.base, lines = chip.lines, level = chip.level;
     chip = Chip{};
+    chip.imr = 0;
     chip.base = base;
     chip.lines = lines;
     chip.level = level;
@@ -103,25 +104,27 @@ void Pic8259Pair::write_icw1(Chip& chip, u8 value) {
     chip.single = (value & 2) != 0;
     chip.level_triggered = (value & 8) != 0;
     chip.init_step = 2;
-    if (chip.level_triggered) chip.irr = lines;
+    chip.irr = lines & by_level(chip);
 }
 
 void Pic8259Pair::write_ocw2(Chip& chip, u8 value) {
     const auto level = static_cast<u8>(value & 7);
-    const int served = highest(chip, chip.isr);
+    // A non-specific EOI passes over in-service bits that are masked, in special mask mode.
+    const int served = highest(chip, chip.special_mask ? static_cast<u8>(chip.isr & ~chip.imr) : chip.isr);
+    const auto end_of_interrupt = [&](int input) { chip.isr &= static_cast<u8>(~bit(static_cast<unsigned>(input))); };
     switch (value >> 5) {
         case 0: chip.rotate_on_auto_eoi = false; break;
         case 4: chip.rotate_on_auto_eoi = true; break;
         case 1:  // non-specific EOI
         case 5:  // and rotate
             if (served >= 0) {
-                end_of_interrupt(chip, static_cast<unsigned>(served));
+                end_of_interrupt(served);
                 if (value >> 5 == 5) chip.lowest = static_cast<u8>(served);
             }
             break;
-        case 3: end_of_interrupt(chip, level); break;
+        case 3: end_of_interrupt(level); break;
         case 7:
-            end_of_interrupt(chip, level);
+            end_of_interrupt(level);
             chip.lowest = level;
             break;
         case 6: chip.lowest = level; break;
@@ -176,30 +179,30 @@ u8 Pic8259Pair::read_chip(Chip& chip, unsigned offset) {
 }
 
 u64 Pic8259Pair::read(u64 offset, unsigned size) {
-    u64 value = 0;
-    for (unsigned i = 0; i < size; ++i) {
-        const u64 at = offset + i;
-        const u8 byte = at >= kEdgeLevel ? chips_[(at - kEdgeLevel) & 1].level
-                                         : read_chip(chips_[at / kSlave], static_cast<unsigned>(at % kSlave));
-        value |= u64{byte} << (8 * i);
-    }
-    update_cascade();
-    return value;
+    return read_by_bytes(offset, size, [this](u64 at) {
+        if (at >= kEdgeLevel) return chips_[(at - kEdgeLevel) & 1].level;
+        const u8 byte = read_chip(chips_[at / kSlave], static_cast<unsigned>(at % kSlave));
+        update_cascade();  // a poll acknowledges
+        return byte;
+    });
 }
 
 void Pic8259Pair::write(u64 offset, unsigned size, u64 value) {
-    for (unsigned i = 0; i < size; ++i) {
-        const u64 at = offset + i;
-        const auto byte = static_cast<u8>(value >> (8 * i));
+    write_by_bytes(offset, size, value, [this](u64 at, u8 byte) {
         if (at >= kEdgeLevel) {
-            // IRQs 0, 1, 2, 8 and 13 are always edge-triggered.
-            const bool slave = ((at - kEdgeLevel) & 1) != 0;
-            chips_[slave ? 1 : 0].level = static_cast<u8>(byte & (slave ? 0xde : 0xf8));
+            write_edge_level(static_cast<unsigned>((at - kEdgeLevel) & 1), byte);
         } else {
             write_chip(chips_[at / kSlave], static_cast<unsigned>(at % kSlave), byte);
         }
-    }
-    update_cascade();
+        update_cascade();
+    });
+}
+
+// IRQs 0, 1, 2, 8 and 13 are always edge-triggered (Intel 82371AB data sheet, "ELCR1", "ELCR2").
+void Pic8259Pair::write_edge_level(unsigned index, u8 value) {
+    Chip& chip = chips_[index];
+    chip.level = static_cast<u8>(value & (index == 0 ? 0xf8 : 0xde));
+    chip.irr |= static_cast<u8>(chip.lines & chip.level);
 }
 
 void Pic8259Pair::reset() {
@@ -208,6 +211,7 @@ void Pic8259Pair::reset() {
         chip = Chip{};
         chip.lines = lines;
     }
+    update_cascade();
 }
 
 void Pic8259Pair::save(ArchiveWriter& out) const {
@@ -222,16 +226,18 @@ void Pic8259Pair::save(ArchiveWriter& out) const {
 }
 
 void Pic8259Pair::load(ArchiveReader& in) {
-    if (!in.expect("PIC ", 1)) return;
+    in.expect("PIC ", 1);
     for (Chip& c : chips_) {
         for (u8* v : {&c.irr, &c.isr, &c.imr, &c.lines, &c.level, &c.base, &c.lowest, &c.init_step}) in.get(*v);
         for (bool* v : {&c.want_icw4, &c.single, &c.auto_eoi, &c.rotate_on_auto_eoi, &c.special_mask,
                         &c.special_fully_nested, &c.read_isr, &c.poll, &c.level_triggered}) {
             *v = in.get<u8>() != 0;
         }
-        c.lowest &= 7;
+        if (c.lowest > 7 || c.init_step > 4) in.set_bad();
     }
-    if (!in.ok()) reset();
+    if (!in.ok()) {
+        for (Chip& c : chips_) c = Chip{};
+    }
 }
 
 }  // namespace dualvm::devices

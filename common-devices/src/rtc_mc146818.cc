@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <utility>
 
+#include "byte_ports.h"
+#include "saved_time.h"
+
 namespace dualvm::devices {
 
 namespace {
 
 constexpr Nanoseconds kSecond = 1'000'000'000;
+constexpr u64 kSecondsPerDay = 86'400;
 
 enum : u8 {
     kSeconds = 0,
@@ -24,98 +28,233 @@ enum : u8 {
     kB = 11,
     kC = 12,
     kD = 13,
-    kCentury = 0x32
+    kCentury = 0x32,
+    kChecksumFirst = 0x10,
+    kChecksumLast = 0x2d,
+    kChecksum = 0x2e
 };
-enum : u8 { kUpdateInProgress = 0x80 };  // register A
-enum : u8 { kSet = 0x80, kPeriodic = 0x40, kAlarm = 0x20, kUpdateEnded = 0x10, kBinary = 4, kHours24 = 2 };  // B
-enum : u8 { kInterrupt = 0x80 };                                                                             // C
-constexpr u8 kAnyTime = 0xc0;  // an alarm field of C0h-FFh matches always
+enum : u8 {
+    kUpdateInProgress = 0x80,
+    kDividerMask = 0x70,
+    kDivider32768 = 0x20,
+    kDividerReset = 0x60,
+    kRateMask = 0xf
+};
+enum : u8 {
+    kSet = 0x80,
+    kPeriodic = 0x40,
+    kAlarm = 0x20,
+    kUpdateEnded = 0x10,
+    kSquareWave = 8,
+    kBinary = 4,
+    kHours24 = 2
+};  // B, C
+constexpr u8 kInterruptBits = kPeriodic | kAlarm | kUpdateEnded;
+enum : u8 { kInterrupt = 0x80 };        // C
+enum : u8 { kValidRamAndTime = 0x80 };  // D
+enum : u8 { kAfternoon = 0x80 };        // of an hour in 12-hour form
+constexpr u8 kAnyTime = 0xc0;           // an alarm field of C0h-FFh matches always
+
+// UIP is up for 244 us before an update and for the 1984 us that it takes (data sheet, "Update cycle", 32768 Hz).
+constexpr Nanoseconds kUpdateTime = 244'000 + 1'984'000;
 
 }  // namespace
 
 RtcMc146818::RtcMc146818(Clock& clock, IrqLine irq8, std::time_t start_time, u64 memory_bytes)
     : clock_(clock),
       irq_(std::move(irq8)),
-      timer_(clock, [this] { fire(); }),
-      start_time_(start_time),
-      memory_bytes_(memory_bytes) {
-    RtcMc146818::reset();
-}
-
-void RtcMc146818::reset() {
-    cmos_ = {};
-    cmos_[kA] = 0x26;  // 32768 Hz, periodic rate 1024 Hz
+      timer_(clock,
+             [this] {
+                 catch_up();
+                 schedule();
+             }),
+      origin_(clock.now()) {
+    cmos_[kA] = kDivider32768 | 6;  // periodic rate 1024 Hz
     cmos_[kB] = kHours24;
-    cmos_[kD] = 0x80;  // the battery is good
-    index_ = 0;
-    offset_seconds_ = 0;
-    next_periodic_ = next_second_ = kNever;
-    fill_memory_size();
-    timer_.disarm();
-    irq_.lower();
+    cmos_[kD] = kValidRamAndTime;
+    std::tm t{};
+    if (gmtime_r(&start_time, &t) != nullptr) set_time(t);
+    fill_memory_size(memory_bytes);
 }
 
-// What a PC's BIOS leaves: KiB of base memory, KiB above 1 MiB (twice), 64 KiB blocks above 16 MiB and above 4 GiB, and
-// the checksum over 10h-2Dh.
-void RtcMc146818::fill_memory_size() {
-    auto put16 = [&](u8 at, u64 value) {
+// "RESET does not affect the clock, calendar, or RAM functions"; it clears the interrupt enables and flags.
+void RtcMc146818::reset() {
+    catch_up();
+    cmos_[kB] &= static_cast<u8>(~(kInterruptBits | kSquareWave));
+    cmos_[kC] = 0;
+    index_ = 0;
+    update_interrupt();
+    schedule();
+}
+
+// What a PC's BIOS leaves: no floppy, no disk, KiB of base memory, KiB above 1 MiB (twice), 64 KiB blocks above 16 MiB
+// and above 4 GiB, and the checksum.
+void RtcMc146818::fill_memory_size(u64 memory_bytes) {
+    const auto put16 = [&](u8 at, u64 value) {
         cmos_[at] = static_cast<u8>(value);
         cmos_[at + 1u] = static_cast<u8>(value >> 8);
     };
     constexpr u64 kMiB = u64{1} << 20, kBelow = u64{3} << 30;
-    const u64 low = std::min(memory_bytes_, kBelow), high = memory_bytes_ - low;
+    const u64 low = std::min(memory_bytes, kBelow), high = memory_bytes - low;
     const u64 extended = low > kMiB ? std::min<u64>((low - kMiB) / 1024, 0xffff) : 0;
-    cmos_[0x14] = 0x06;  // equipment: coprocessor and 80-column display
+    cmos_[0x14] = 0x02;  // equipment: a coprocessor; a display with a BIOS of its own
     put16(0x15, 640);
     put16(0x17, extended);
     put16(0x30, extended);
     put16(0x34, low > 16 * kMiB ? (low - 16 * kMiB) / 65536 : 0);
-    cmos_[0x5b] = static_cast<u8>(high / 65536);
-    cmos_[0x5c] = static_cast<u8>(high / 65536 >> 8);
+    put16(0x5b, high / 65536);
     cmos_[0x5d] = static_cast<u8>(high / 65536 >> 16);
-    u16 sum = 0;
-    for (unsigned i = 0x10; i <= 0x2d; ++i) sum = static_cast<u16>(sum + cmos_[i]);
-    cmos_[0x2e] = static_cast<u8>(sum >> 8);
-    cmos_[0x2f] = static_cast<u8>(sum);
+    update_checksum();
 }
 
-std::tm RtcMc146818::now() const {
-    const std::time_t t = start_time_ + static_cast<std::time_t>(clock_.now() / kSecond) + offset_seconds_;
-    std::tm fields{};
-    gmtime_r(&t, &fields);
-    return fields;
+// Of 10h-2Dh, high byte first (PC/AT technical reference).
+void RtcMc146818::update_checksum() {
+    u16 sum = 0;
+    for (unsigned i = kChecksumFirst; i <= kChecksumLast; ++i) sum = static_cast<u16>(sum + cmos_[i]);
+    cmos_[kChecksum] = static_cast<u8>(sum >> 8);
+    cmos_[kChecksum + 1u] = static_cast<u8>(sum);
 }
+
+// --- the registers' form: BCD or binary, 12 or 24 hours (data sheet, table 3) ---
 
 u8 RtcMc146818::encode(int value) const {
     return static_cast<u8>((cmos_[kB] & kBinary) ? value : value / 10 << 4 | value % 10);
 }
 int RtcMc146818::decode(u8 value) const { return (cmos_[kB] & kBinary) ? value : (value >> 4) * 10 + (value & 0xf); }
 
-// The 244 microseconds before an update (data sheet, figure 15).
-bool RtcMc146818::update_in_progress() const {
-    return (cmos_[kB] & kSet) == 0 && clock_.now() % kSecond >= kSecond - 244'000;
+u8 RtcMc146818::encode_hour(int hour) const {
+    if (cmos_[kB] & kHours24) return encode(hour);
+    return static_cast<u8>(encode(hour % 12 == 0 ? 12 : hour % 12) | (hour >= 12 ? kAfternoon : 0));
+}
+int RtcMc146818::decode_hour(u8 value) const {
+    if (cmos_[kB] & kHours24) return decode(value);
+    return decode(value & 0x7f) % 12 + ((value & kAfternoon) ? 12 : 0);
 }
 
-u8 RtcMc146818::read_register(u8 index) {
-    const std::tm t = now();
-    switch (index) {
-        case kSeconds: return encode(t.tm_sec);
-        case kMinutes: return encode(t.tm_min);
-        case kHours: {
-            if (cmos_[kB] & kHours24) return encode(t.tm_hour);
-            const int twelve = t.tm_hour % 12 == 0 ? 12 : t.tm_hour % 12;
-            return static_cast<u8>(encode(twelve) | (t.tm_hour >= 12 ? 0x80 : 0));
+std::tm RtcMc146818::time() const {
+    std::tm t{};
+    t.tm_sec = decode(cmos_[kSeconds]);
+    t.tm_min = decode(cmos_[kMinutes]);
+    t.tm_hour = decode_hour(cmos_[kHours]);
+    t.tm_wday = decode(cmos_[kWeekday]) - 1;
+    t.tm_mday = decode(cmos_[kDay]);
+    t.tm_mon = decode(cmos_[kMonth]) - 1;
+    t.tm_year = decode(cmos_[kCentury]) * 100 + decode(cmos_[kYear]) - 1900;
+    return t;
+}
+
+void RtcMc146818::set_time(const std::tm& t) {
+    cmos_[kSeconds] = encode(t.tm_sec);
+    cmos_[kMinutes] = encode(t.tm_min);
+    cmos_[kHours] = encode_hour(t.tm_hour);
+    cmos_[kWeekday] = encode(t.tm_wday + 1);
+    cmos_[kDay] = encode(t.tm_mday);
+    cmos_[kMonth] = encode(t.tm_mon + 1);
+    cmos_[kYear] = encode((t.tm_year + 1900) % 100);
+    cmos_[kCentury] = encode((t.tm_year + 1900) / 100 % 100);
+}
+
+// --- what has happened since somebody last looked ---
+
+// This PC's crystal gives 32768 Hz; with the divider set for another, or held in reset, nothing counts.
+bool RtcMc146818::divider_runs() const { return (cmos_[kA] & kDividerMask) == kDivider32768; }
+bool RtcMc146818::updates() const { return divider_runs() && (cmos_[kB] & kSet) == 0; }
+
+u64 RtcMc146818::seconds() const { return (clock_.now() - origin_) / kSecond; }
+u64 RtcMc146818::periods() const { return period() == 0 ? 0 : (clock_.now() - origin_) / period(); }
+
+// Of the periodic interrupt (data sheet, table 5, for the 32768 Hz time base); 0 is none.
+Nanoseconds RtcMc146818::period() const {
+    unsigned rate = cmos_[kA] & kRateMask;
+    if (rate == 0) return 0;
+    if (rate <= 2) rate += 7;
+    return (u64{1} << (rate - 1)) * kSecond / 32768;
+}
+
+bool RtcMc146818::update_in_progress() const {
+    return updates() && (clock_.now() - origin_) % kSecond >= kSecond - kUpdateTime;
+}
+
+bool RtcMc146818::alarm_field_matches(u8 index, int value) const {
+    if ((cmos_[index] & kAnyTime) == kAnyTime) return true;
+    return cmos_[index] == (index == kHoursAlarm ? encode_hour(value) : encode(value));
+}
+
+// Does one of the `seconds` seconds after `second_of_day` match the alarm? A day holds every time there is.
+bool RtcMc146818::alarm_between(int second_of_day, u64 seconds) const {
+    for (u64 i = 1; i <= std::min(seconds, kSecondsPerDay); ++i) {
+        const auto at = static_cast<int>((static_cast<u64>(second_of_day) + i) % kSecondsPerDay);
+        if (alarm_field_matches(kSecondsAlarm, at % 60) && alarm_field_matches(kMinutesAlarm, at / 60 % 60) &&
+            alarm_field_matches(kHoursAlarm, at / 3600)) {
+            return true;
         }
-        case kWeekday: return encode(t.tm_wday + 1);
-        case kDay: return encode(t.tm_mday);
-        case kMonth: return encode(t.tm_mon + 1);
-        case kYear: return encode(t.tm_year % 100);
-        case kCentury: return encode((t.tm_year + 1900) / 100);
+    }
+    return false;
+}
+
+void RtcMc146818::advance_time(u64 seconds) {
+    std::tm t = time();
+    const int weekday = t.tm_wday;
+    const std::time_t before = timegm(&t);  // sorts out a 31st of February, too
+    if (alarm_between((t.tm_hour * 60 + t.tm_min) * 60 + t.tm_sec, seconds)) cmos_[kC] |= kAlarm;
+    const std::time_t after = before + static_cast<std::time_t>(seconds);
+    const auto day = [](std::time_t when) {  // rounded down, before 1970 too
+        constexpr auto kDay = static_cast<std::time_t>(kSecondsPerDay);
+        return (when >= 0 ? when : when - (kDay - 1)) / kDay;
+    };
+    gmtime_r(&after, &t);
+    // The chip counts weekdays by themselves, whatever the date says.
+    t.tm_wday = static_cast<int>((weekday + (day(after) - day(before)) % 7 + 7) % 7);
+    set_time(t);
+    cmos_[kC] |= kUpdateEnded;
+}
+
+// Flags are set whether or not their interrupts are enabled: guests poll them (data sheet, "Register C").
+void RtcMc146818::catch_up() {
+    if (divider_runs()) {
+        const u64 second = seconds(), period_count = periods();
+        if (second != seen_seconds_ && updates()) advance_time(second - seen_seconds_);
+        if (period_count != seen_periods_) cmos_[kC] |= kPeriodic;
+        seen_seconds_ = second;
+        seen_periods_ = period_count;
+    }
+    update_interrupt();
+}
+
+void RtcMc146818::update_interrupt() {
+    const bool asserted = (cmos_[kC] & cmos_[kB] & kInterruptBits) != 0;
+    cmos_[kC] = static_cast<u8>((cmos_[kC] & kInterruptBits) | (asserted ? kInterrupt : 0));
+    irq_.set(asserted);
+}
+
+// Arms the timer for the next event that may interrupt. With the interrupt asserted none can, until the guest has read
+// register C.
+void RtcMc146818::schedule() {
+    const Nanoseconds now = clock_.now(), since = now - origin_;
+    Nanoseconds wait = kNever;
+    if (divider_runs() && !irq_.level()) {
+        const bool periodic = (cmos_[kB] & kPeriodic) != 0 && period() != 0;
+        const bool each_second = (cmos_[kB] & (kAlarm | kUpdateEnded)) != 0 && updates();
+        if (periodic) wait = seen_periods_ != periods() ? 0 : period() - since % period();
+        if (each_second) wait = std::min(wait, seen_seconds_ != seconds() ? 0 : kSecond - since % kSecond);
+    }
+    if (wait == kNever) {
+        timer_.disarm();
+    } else {
+        timer_.arm(now + wait);
+    }
+}
+
+// --- registers ---
+
+u8 RtcMc146818::read_register(u8 index) {
+    catch_up();
+    switch (index) {
         case kA: return static_cast<u8>(cmos_[kA] | (update_in_progress() ? kUpdateInProgress : 0));
         case kC: {
             const u8 flags = cmos_[kC];
             cmos_[kC] = 0;  // reading it answers all of them
-            irq_.lower();
+            update_interrupt();
             schedule();
             return flags;
         }
@@ -123,129 +262,81 @@ u8 RtcMc146818::read_register(u8 index) {
     }
 }
 
-// A time field is set by moving the whole clock.
-void RtcMc146818::set_time_field(u8 index, u8 value) {
-    std::tm t = now();
-    const std::time_t before = timegm(&t);
-    switch (index) {
-        case kSeconds: t.tm_sec = decode(value); break;
-        case kMinutes: t.tm_min = decode(value); break;
-        case kHours:
-            t.tm_hour = (cmos_[kB] & kHours24) ? decode(value) : decode(value & 0x7f) % 12 + ((value & 0x80) ? 12 : 0);
-            break;
-        case kDay: t.tm_mday = decode(value); break;
-        case kMonth: t.tm_mon = decode(value) - 1; break;
-        case kYear: t.tm_year = (t.tm_year + 1900) / 100 * 100 + decode(value) - 1900; break;
-        case kCentury: t.tm_year = decode(value) * 100 + t.tm_year % 100 - 1900; break;
-        default: return;  // the day of the week follows from the date
+// Leaving divider reset, "the first update cycle begins one-half second later".
+void RtcMc146818::write_a(u8 value) {
+    const bool was_reset = (cmos_[kA] & kDividerReset) == kDividerReset;
+    const bool ran = divider_runs();
+    cmos_[kA] = static_cast<u8>(value & ~kUpdateInProgress);
+    if (divider_runs() && !ran) {
+        origin_ = clock_.now() - (was_reset ? kSecond / 2 : 0);
+        seen_seconds_ = seconds();
     }
-    offset_seconds_ += timegm(&t) - before;
+    seen_periods_ = periods();
+}
+
+// SET stops updates and clears UIE (data sheet, "Register B").
+void RtcMc146818::write_b(u8 value) {
+    cmos_[kB] = (value & kSet) ? static_cast<u8>(value & ~kUpdateEnded) : value;
+    update_interrupt();
 }
 
 void RtcMc146818::write_register(u8 index, u8 value) {
+    catch_up();
     switch (index) {
-        case kSeconds:
-        case kMinutes:
-        case kHours:
-        case kWeekday:
-        case kDay:
-        case kMonth:
-        case kYear:
-        case kCentury: set_time_field(index, value); break;
-        case kA: cmos_[kA] = value & 0x7f; break;
-        case kB: cmos_[kB] = value; break;
+        case kA: write_a(value); break;
+        case kB: write_b(value); break;
         case kC:
         case kD: return;  // read-only
         default: cmos_[index] = value; return;
     }
-    next_periodic_ = kNever;
     schedule();
 }
 
-// Of the periodic interrupt (data sheet, table 5, for the 32768 Hz time base).
-Nanoseconds RtcMc146818::period() const {
-    unsigned rate = cmos_[kA] & 0xf;
-    if (rate == 0) return 0;
-    if (rate <= 2) rate += 7;
-    return (u64{1} << (rate - 1)) * kSecond / 32768;
+u64 RtcMc146818::read(u64 offset, unsigned size) {
+    return read_by_bytes(offset, size, [this](u64 at) {
+        return at == 0 ? u8{0xff} : read_register(index_ & 0x7f);  // port 70h cannot be read
+    });
 }
 
-// Arms the timer for what comes next of those interrupts that are enabled.
-void RtcMc146818::schedule() {
-    const Nanoseconds t = clock_.now();
-    const bool periodic = (cmos_[kB] & kPeriodic) != 0 && period() != 0;
-    if (!periodic) {
-        next_periodic_ = kNever;
-    } else if (next_periodic_ == kNever || next_periodic_ <= t) {
-        next_periodic_ = (t / period() + 1) * period();
-    }
-    const bool each_second = (cmos_[kB] & (kAlarm | kUpdateEnded)) != 0 && (cmos_[kB] & kSet) == 0;
-    next_second_ = each_second ? (t / kSecond + 1) * kSecond : kNever;
-    timer_.arm(std::min(next_periodic_, next_second_));
-}
-
-void RtcMc146818::raise(u8 flags) {
-    cmos_[kC] |= flags;
-    if (cmos_[kC] & cmos_[kB] & (kPeriodic | kAlarm | kUpdateEnded)) {
-        cmos_[kC] |= kInterrupt;
-        irq_.raise();
-    }
-}
-
-void RtcMc146818::fire() {
-    const Nanoseconds t = clock_.now();
-    if (next_periodic_ <= t) raise(kPeriodic);
-    if (next_second_ <= t) {
-        raise(kUpdateEnded);
-        auto matches = [&](u8 alarm, u8 field) {
-            return (cmos_[alarm] & kAnyTime) == kAnyTime || cmos_[alarm] == read_register(field);
-        };
-        if (matches(kSecondsAlarm, kSeconds) && matches(kMinutesAlarm, kMinutes) && matches(kHoursAlarm, kHours)) {
-            raise(kAlarm);
+void RtcMc146818::write(u64 offset, unsigned size, u64 value) {
+    write_by_bytes(offset, size, value, [this](u64 at, u8 byte) {
+        if (at == 0) {
+            index_ = byte;
+        } else {
+            write_register(index_ & 0x7f, byte);
         }
-    }
-    schedule();
-}
-
-u64 RtcMc146818::read(u64 offset, unsigned) { return offset == 0 ? 0xff : read_register(index_ & 0x7f); }
-
-void RtcMc146818::write(u64 offset, unsigned, u64 value) {
-    if (offset == 0) {
-        index_ = static_cast<u8>(value);  // bit 7 masks NMI, of which this PC has none
-    } else {
-        write_register(index_ & 0x7f, static_cast<u8>(value));
-    }
+    });
 }
 
 void RtcMc146818::save(ArchiveWriter& out) const {
     out.tag("RTC ", 1);
     out.put_bytes(cmos_.data(), cmos_.size());
     out.put(index_);
-    out.put(static_cast<i64>(start_time_));
-    out.put(offset_seconds_);
-    out.put(next_periodic_);
-    out.put(next_second_);
+    out.put(clock_.now() - origin_);
+    out.put(seen_seconds_);
+    out.put(seen_periods_);
 }
 
 void RtcMc146818::load(ArchiveReader& in) {
-    if (!in.expect("RTC ", 1)) return;
-    in.get_bytes(cmos_.data(), cmos_.size());
-    in.get(index_);
-    const auto start = in.get<i64>(), offset = in.get<i64>();
-    // Within the years that a tm can hold; a hostile archive must not overflow it.
-    constexpr i64 kLimit = i64{1} << 45;
-    if (start > kLimit || start < -kLimit || offset > kLimit || offset < -kLimit) in.set_bad();
-    const auto periodic = in.get<Nanoseconds>(), second = in.get<Nanoseconds>();
+    in.expect("RTC ", 1);
+    std::array<u8, 128> cmos{};
+    in.get_bytes(cmos.data(), cmos.size());
+    const auto index = in.get<u8>();
+    const auto since = in.get<Nanoseconds>();
+    const auto seconds_seen = in.get<u64>(), periods_seen = in.get<u64>();
+    if (since > kLongestSaved || seconds_seen > since / kSecond || periods_seen > since) in.set_bad();
     if (!in.ok()) {
         reset();
         return;
     }
-    start_time_ = start;
-    offset_seconds_ = offset;
-    next_periodic_ = periodic;
-    next_second_ = second;
-    timer_.arm(std::min(periodic, second));
-    irq_.set((cmos_[kC] & kInterrupt) != 0);
+    cmos_ = cmos;
+    cmos_[kA] &= static_cast<u8>(~kUpdateInProgress);
+    index_ = index;
+    origin_ = clock_.now() - since;
+    seen_seconds_ = seconds_seen;
+    seen_periods_ = periods_seen;
+    update_interrupt();
+    schedule();
 }
 
 }  // namespace dualvm::devices

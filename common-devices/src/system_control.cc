@@ -4,21 +4,18 @@ namespace dualvm::devices {
 
 namespace {
 
-void ask_for_reset(Machine& machine) { machine.request({.kind = RequestKind::Reset}); }
+constexpr unsigned kFastReset = 1, kA20 = 2;
 
 }  // namespace
 
-// --- port 92h
-// -----------------------------------------------------------------------------------------------------------
-
 u64 SystemControlPort::read(u64, unsigned) {
-    return static_cast<u64>((value_ & ~2u) | (machine_.vmem().a20_open() ? 2u : 0u));
+    return static_cast<u64>(value_ | (machine_.vmem().a20_open() ? kA20 : 0u));
 }
 
 void SystemControlPort::write(u64, unsigned, u64 value) {
-    value_ = static_cast<u8>(value & ~1u);
-    machine_.vmem().set_a20((value & 2) != 0);
-    if (value & 1) ask_for_reset(machine_);
+    value_ = static_cast<u8>(value & ~(kA20 | kFastReset));
+    machine_.vmem().set_a20((value & kA20) != 0);
+    if (value & kFastReset) machine_.request({.kind = RequestKind::Reset});
 }
 
 void SystemControlPort::save(ArchiveWriter& out) const {
@@ -28,156 +25,14 @@ void SystemControlPort::save(ArchiveWriter& out) const {
 }
 
 void SystemControlPort::load(ArchiveReader& in) {
-    if (!in.expect("P92 ", 1)) return;
+    in.expect("P92 ", 1);
     in.get(value_);
     const bool open = in.get<u8>() != 0;
-    if (in.ok()) machine_.vmem().set_a20(open);
-}
-
-// --- CF8h-CFFh
-// ----------------------------------------------------------------------------------------------------------
-
-void PciConfigurationPorts::reset() {
-    address_ = 0;
-    reset_control_ = 0;
-}
-
-u64 PciConfigurationPorts::read(u64 offset, unsigned size) {
-    if (offset == 0 && size == 4) return address_;
-    if (offset == 1 && size == 1) return reset_control_;
-    return ~u64{0};  // no device answers: master abort
-}
-
-void PciConfigurationPorts::write(u64 offset, unsigned size, u64 value) {
-    if (offset == 0 && size == 4) {
-        address_ = static_cast<u32>(value);
-    } else if (offset == 1 && size == 1) {
-        const bool rises = (value & 4) != 0 && (reset_control_ & 4) == 0;
-        reset_control_ = static_cast<u8>(value & 0xe);
-        if (rises) ask_for_reset(machine_);
-    }
-}
-
-void PciConfigurationPorts::save(ArchiveWriter& out) const {
-    out.tag("PCIC", 1);
-    out.put(address_);
-    out.put(reset_control_);
-}
-
-void PciConfigurationPorts::load(ArchiveReader& in) {
-    if (!in.expect("PCIC", 1)) return;
-    in.get(address_);
-    in.get(reset_control_);
-}
-
-// --- 8042
-// ---------------------------------------------------------------------------------------------------------------
-
-namespace {
-
-enum : u8 { kStatusOutputFull = 1, kStatusSystem = 4, kStatusCommand = 8, kStatusUnlocked = 0x10 };
-enum : u8 {
-    kReadCommandByte = 0x20,
-    kWriteCommandByte = 0x60,
-    kDisableAux = 0xa7,
-    kEnableAux = 0xa8,
-    kTestAux = 0xa9,
-    kSelfTest = 0xaa,
-    kTestKeyboard = 0xab,
-    kDisableKeyboard = 0xad,
-    kEnableKeyboard = 0xae,
-    kReadInput = 0xc0,
-    kReadOutputPort = 0xd0,
-    kWriteOutputPort = 0xd1,
-    kDisableA20 = 0xdd,
-    kEnableA20 = 0xdf,
-    kPulse = 0xf0
-};
-enum : u8 { kOutputNoReset = 1, kOutputA20 = 2 };
-
-}  // namespace
-
-void I8042::reset() {
-    command_byte_ = 0x61;
-    output_ = pending_command_ = 0;
-    output_full_ = last_was_command_ = false;
-}
-
-void I8042::answer(u8 value) {
-    output_ = value;
-    output_full_ = true;
-}
-
-u8 I8042::output_port() const {
-    return static_cast<u8>(0xcc | kOutputNoReset | (machine_.vmem().a20_open() ? kOutputA20 : 0));
-}
-
-void I8042::set_output_port(u8 value) {
-    machine_.vmem().set_a20((value & kOutputA20) != 0);
-    if ((value & kOutputNoReset) == 0) ask_for_reset(machine_);
-}
-
-void I8042::command(u8 value) {
-    pending_command_ = 0;
-    switch (value) {
-        case kReadCommandByte: answer(command_byte_); break;
-        case kWriteCommandByte:
-        case kWriteOutputPort: pending_command_ = value; break;
-        case kDisableAux: command_byte_ |= 0x20; break;
-        case kEnableAux: command_byte_ &= 0xdf; break;
-        case kDisableKeyboard: command_byte_ |= 0x10; break;
-        case kEnableKeyboard: command_byte_ &= 0xef; break;
-        case kSelfTest: answer(0x55); break;
-        case kTestKeyboard: answer(0); break;
-        case kTestAux: answer(2); break;  // no such port: its clock line is stuck
-        case kReadInput: answer(0x80); break;
-        case kReadOutputPort: answer(output_port()); break;
-        case kDisableA20: machine_.vmem().set_a20(false); break;
-        case kEnableA20: machine_.vmem().set_a20(true); break;
-        default:
-            // F0h-FFh pulse the output port's bits that are 0; bit 0 is the CPU's reset.
-            if (value >= kPulse && (value & kOutputNoReset) == 0) ask_for_reset(machine_);
-            break;
-    }
-}
-
-void I8042::data(u8 value) {
-    switch (pending_command_) {
-        case kWriteCommandByte: command_byte_ = value; break;
-        case kWriteOutputPort: set_output_port(value); break;
-        default: break;  // for a keyboard that is not there: nobody answers
-    }
-    pending_command_ = 0;
-}
-
-u64 I8042::read(u64 offset, unsigned) {
-    if (offset == 0) {
-        output_full_ = false;
-        return output_;
-    }
-    return static_cast<u64>((output_full_ ? kStatusOutputFull : 0) | (command_byte_ & kStatusSystem) |
-                            (last_was_command_ ? kStatusCommand : 0) | kStatusUnlocked);
-}
-
-void I8042::write(u64 offset, unsigned, u64 value) {
-    last_was_command_ = offset != 0;
-    if (offset == 0) {
-        data(static_cast<u8>(value));
+    if (in.ok()) {
+        machine_.vmem().set_a20(open);
     } else {
-        command(static_cast<u8>(value));
+        reset();
     }
-}
-
-void I8042::save(ArchiveWriter& out) const {
-    out.tag("8042", 1);
-    for (u8 v : {command_byte_, output_, pending_command_}) out.put(v);
-    for (bool v : {output_full_, last_was_command_}) out.put(static_cast<u8>(v));
-}
-
-void I8042::load(ArchiveReader& in) {
-    if (!in.expect("8042", 1)) return;
-    for (u8* v : {&command_byte_, &output_, &pending_command_}) in.get(*v);
-    for (bool* v : {&output_full_, &last_was_command_}) *v = in.get<u8>() != 0;
 }
 
 }  // namespace dualvm::devices

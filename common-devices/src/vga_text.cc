@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "byte_ports.h"
+
 namespace dualvm::devices {
 
 namespace {
@@ -24,6 +26,17 @@ enum : unsigned {
     kCrtcIndex = 0x3d4,
     kCrtcData = 0x3d5,
     kStatus = 0x3da
+};
+
+// Registers of the CRT controller.
+enum : u8 {
+    kCrtcOverflow = 0x07,
+    kCrtcCursorStart = 0x0a,
+    kCrtcStartHigh = 0x0c,
+    kCrtcStartLow = 0x0d,
+    kCrtcCursorHigh = 0x0e,
+    kCrtcCursorLow = 0x0f,
+    kCrtcProtect = 0x11
 };
 
 // CRT controller values of mode 3, 80 x 25 (the BIOS's parameter table).
@@ -54,6 +67,8 @@ void VgaText::reset() {
     attribute_data_next_ = used_ = false;
 }
 
+unsigned VgaText::start_address() const { return (unsigned{crtc_[kCrtcStartHigh]} << 8 | crtc_[kCrtcStartLow]) * 2; }
+
 VgaText::Cell VgaText::cell(unsigned row, unsigned column) const {
     // Text memory is 32 KiB and wraps.
     const u64 at = (start_address() + (u64{row} * kColumns + column) * 2) % 0x8000;
@@ -61,9 +76,9 @@ VgaText::Cell VgaText::cell(unsigned row, unsigned column) const {
 }
 
 VgaText::Cursor VgaText::cursor() const {
-    const unsigned at = (unsigned{crtc_[0x0e]} << 8 | crtc_[0x0f]) - start_address() / 2;
+    const unsigned at = (unsigned{crtc_[kCrtcCursorHigh]} << 8 | crtc_[kCrtcCursorLow]) - start_address() / 2;
     if (at >= kColumns * kRows) return {};
-    return {.row = at / kColumns, .column = at % kColumns, .visible = (crtc_[0x0a] & 0x20) == 0};
+    return {.row = at / kColumns, .column = at % kColumns, .visible = (crtc_[kCrtcCursorStart] & 0x20) == 0};
 }
 
 std::string VgaText::text() const {
@@ -146,44 +161,44 @@ void VgaText::write_port(unsigned port, u8 value) {
         case kGraphicsIndex: graphics_index_ = value; break;
         case kGraphicsData: graphics_[graphics_index_ & 0xf] = value; break;
         case kCrtcIndex: crtc_index_ = value; break;
-        case kCrtcData: crtc_[crtc_index_] = value; break;
+        case kCrtcData: write_crtc(value); break;
         case kStatus: feature_ = value; break;
         default: break;
     }
 }
 
-u64 VgaText::read(u64 offset, unsigned size) {
-    u64 value = 0;
-    for (unsigned i = 0; i < size; ++i) {
-        const u64 at = offset + i;
-        u8 byte = 0xff;
-        if (at < kWindowSize) {
-            byte = memory_[at];
-        } else if (at >= kPortsOffset) {
-            unsigned port = static_cast<unsigned>(at - kPortsOffset + kPorts);
-            const bool color = (misc_ & 1) != 0;
-            if (port < 0x3c0 && !color) port += 0x20;
-            byte = port < 0x3c0 ? 0xff : read_port(port);
-        }
-        value |= u64{byte} << (8 * i);
+// Bit 7 of register 11h protects registers 0-7 but for bit 4 of 7 (line compare).
+void VgaText::write_crtc(u8 value) {
+    u8& to = crtc_[crtc_index_];
+    if ((crtc_[kCrtcProtect] & 0x80) == 0 || crtc_index_ > kCrtcOverflow) {
+        to = value;
+    } else if (crtc_index_ == kCrtcOverflow) {
+        to = static_cast<u8>((to & ~0x10) | (value & 0x10));
     }
-    return value;
+}
+
+// With misc bit 0 clear, a monochrome set-up, 3Bxh stand for 3Dxh.
+unsigned VgaText::port_of(u64 offset) const {
+    const auto port = static_cast<unsigned>(offset - kPortsOffset + kPorts);
+    return port < 0x3c0 && (misc_ & 1) == 0 ? port + 0x20 : port;
+}
+
+u64 VgaText::read(u64 offset, unsigned size) {
+    return read_by_bytes(offset, size, [this](u64 at) -> u8 {
+        if (at < kWindowSize) return memory_[at];
+        return at >= kPortsOffset ? read_port(port_of(at)) : 0xff;
+    });
 }
 
 void VgaText::write(u64 offset, unsigned size, u64 value) {
-    for (unsigned i = 0; i < size; ++i) {
-        const u64 at = offset + i;
-        const auto byte = static_cast<u8>(value >> (8 * i));
+    write_by_bytes(offset, size, value, [this](u64 at, u8 byte) {
         if (at < kWindowSize) {
             memory_[at] = byte;
             used_ = used_ || at >= kTextOffset;
         } else if (at >= kPortsOffset) {
-            unsigned port = static_cast<unsigned>(at - kPortsOffset + kPorts);
-            const bool color = (misc_ & 1) != 0;
-            if (port < 0x3c0 && !color) port += 0x20;
-            if (port >= 0x3c0) write_port(port, byte);
+            write_port(port_of(at), byte);
         }
-    }
+    });
 }
 
 void VgaText::save(ArchiveWriter& out) const {
@@ -205,7 +220,7 @@ void VgaText::save(ArchiveWriter& out) const {
 }
 
 void VgaText::load(ArchiveReader& in) {
-    if (!in.expect("VGA ", 1)) return;
+    in.expect("VGA ", 1);
     in.get_bytes(memory_.data(), memory_.size());
     in.get_bytes(crtc_.data(), crtc_.size());
     in.get_bytes(sequencer_.data(), sequencer_.size());

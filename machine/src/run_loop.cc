@@ -14,6 +14,8 @@ using Steady = std::chrono::steady_clock;
 
 // Input is looked for, and limits of host time are checked, at least this often.
 constexpr Nanoseconds kSlice = 10'000'000;
+// An engine that comes back for every port access never uses up its slice: so many exits count as one.
+constexpr unsigned kExitsInSlice = 64;
 
 class Loop {
 public:
@@ -58,15 +60,15 @@ private:
             machine_.clear_attention();
             machine_.clock().fire_due();
             // Reading the host's clock costs more than many an exit: only slices and timeouts do it.
-            if (first || slice_over_) {
+            if (first || slice_over_ || ++exits_ >= kExitsInSlice) {
                 slice_over_ = false;
+                exits_ = 0;
                 const Nanoseconds now = elapsed();
                 if (hooks_.poll && (first || now - last_poll >= kSlice / 2)) {
                     last_poll = now;
                     hooks_.poll();
                 }
                 if (auto over = host_limit(now)) return *over;
-                slice_end_ = now + kSlice;
             }
             if (auto over = requests()) return *over;
             Exit exit = engine_.run(budget());
@@ -132,6 +134,7 @@ private:
                         return ended(again.error().status, "reset", again.error().text);
                     }
                     engine_.push(Groups::All);
+                    slice_over_ = true;  // a guest may do nothing but reset
                     break;
                 }
             }
@@ -213,7 +216,7 @@ private:
     bool exact_;
     u64 first_instruction_;
     bool slice_over_ = false;
-    Nanoseconds slice_end_ = 0;
+    unsigned exits_ = 0;  // since the host's clock was last looked at
 };
 
 }  // namespace

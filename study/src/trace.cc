@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "dualvm/study/guest_view.h"
@@ -43,8 +44,12 @@ TracingEngine::TracingEngine(Machine& machine, Engine& engine, const TraceOption
 
 Exit TracingEngine::run(const Budget& budget) {
     if (options_.skip > instructions()) return skip(budget);
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point end = budget.host_time == kNever
+                                      ? Clock::time_point::max()
+                                      : Clock::now() + std::chrono::nanoseconds(budget.host_time);
     u64 left = budget.instructions;
-    while (left > 0 && !done()) {
+    while (left > 0 && !done() && Clock::now() < end) {
         if (access_pending_) {
             access_pending_ = false;
             engine_.finish_access();

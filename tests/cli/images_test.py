@@ -2,6 +2,7 @@
 
 import os
 import unittest
+from pathlib import Path
 
 from cli import BAD_IMAGE, CliTest, dualvm, guest, main
 
@@ -30,12 +31,15 @@ class Images(CliTest):
         self.refused(path, "Permission denied")
 
     def test_truncated(self):
-        whole = open(guest("hello64"), "rb").read()
+        whole = Path(guest("hello64")).read_bytes()
         path = self.folder / "truncated"
         for size in (10, 100, 5000, len(whole) * 3 // 4):
             with self.subTest(size=size):
                 path.write_bytes(whole[:size])
                 self.assert_refused(dualvm("run", "-kernel", str(path)), BAD_IMAGE, str(path))
+
+    def test_a_file_without_end(self):
+        self.refused("/dev/zero")
 
     def test_no_guest_at_all(self):
         path = self.folder / "text"

@@ -2,7 +2,9 @@
 // SeaBIOS's 402h), POST codes (80h).
 #pragma once
 
+#include <array>
 #include <functional>
+#include <vector>
 
 #include "dualvm/machine.h"
 
@@ -38,19 +40,23 @@ private:
     std::function<void(u8)> output_;
 };
 
-// Port 80h keeps the last POST code. (Guests also write it to wait a microsecond.)
+// Port 80h keeps the last POST codes. (Guests also write it to wait a microsecond.)
 class PostCode final : public Device {
 public:
     const char* name() const override { return "post code"; }
-    u64 read(u64, unsigned) override { return last_; }
-    void write(u64, unsigned, u64 value) override { last_ = static_cast<u8>(value); }
-    void reset() override { last_ = 0; }
+    static constexpr std::size_t kKept = 16;
+    u64 read(u64, unsigned) override { return last(); }
+    void write(u64, unsigned, u64 value) override { codes_[written_++ % kKept] = static_cast<u8>(value); }
+    void reset() override;
     void save(ArchiveWriter& out) const override;
     void load(ArchiveReader& in) override;
-    u8 last() const { return last_; }
+    u8 last() const { return written_ == 0 ? 0 : codes_[(written_ - 1) % kKept]; }
+    // Oldest first, at most kKept.
+    std::vector<u8> codes() const;
 
 private:
-    u8 last_ = 0;
+    std::array<u8, kKept> codes_{};
+    u64 written_ = 0;
 };
 
 }  // namespace dualvm::devices

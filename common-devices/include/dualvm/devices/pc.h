@@ -13,11 +13,11 @@
 namespace dualvm::devices {
 
 struct PcConfig {
-    std::function<void(u8)> serial_output;         // COM1; dropped if empty
-    std::function<void(u8)> debug_console_output;  // E9h and 402h; dropped if empty
+    std::function<void(u8)> serial_output{};         // COM1; dropped if empty
+    std::function<void(u8)> debug_console_output{};  // E9h and 402h; dropped if empty
     // Time of day at power-on. Default: the host's under a host clock, 2000-01-01 00:00:00 UTC under a virtual one, so
     // that a run is the same every time.
-    std::optional<std::time_t> start_time;
+    std::optional<std::time_t> start_time{};
 };
 
 class Pc {

@@ -29,10 +29,12 @@ public:
 
 private:
     struct Chip {
-        u8 irr = 0, isr = 0, imr = 0, lines = 0, level = 0;  // bit n: input n
-        u8 base = 0;                                         // ICW2: vector of input 0
-        u8 lowest = 7;                                       // input of lowest priority
-        u8 init_step = 0;                                    // next ICW: 0 none, 2, 3, 4
+        // Bit n: input n. What a 8259A holds at power-on is not defined; all masked is what harms a guest least that
+        // enables interrupts before it has set up the controller.
+        u8 irr = 0, isr = 0, imr = 0xff, lines = 0, level = 0;
+        u8 base = 0;       // ICW2: vector of input 0
+        u8 lowest = 7;     // input of lowest priority
+        u8 init_step = 0;  // next ICW: 0 none, 2, 3, 4
         bool want_icw4 = false, single = false, auto_eoi = false, rotate_on_auto_eoi = false;
         bool special_mask = false, special_fully_nested = false, read_isr = false, poll = false;
         bool level_triggered = false;  // ICW1.LTIM
@@ -42,11 +44,13 @@ private:
     int request(const Chip& chip) const;
     bool output(const Chip& chip) const { return request(chip) >= 0; }
     void set_input(unsigned chip, unsigned input, bool level);
+    // The inputs whose level counts, not their edge.
+    static u8 by_level(const Chip& chip) { return chip.level_triggered ? 0xff : chip.level; }
     void take(Chip& chip, unsigned input);
-    void end_of_interrupt(Chip& chip, unsigned input);
     void update_cascade();
     u8 read_chip(Chip& chip, unsigned offset);
     void write_chip(Chip& chip, unsigned offset, u8 value);
+    void write_edge_level(unsigned index, u8 value);
     void write_icw1(Chip& chip, u8 value);
     void write_ocw2(Chip& chip, u8 value);
     void write_ocw3(Chip& chip, u8 value);

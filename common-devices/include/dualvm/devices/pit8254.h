@@ -1,11 +1,14 @@
 // 8254 programmable interval timer (Intel 8254 data sheet) with the PC's port 61h: channel 0 is IRQ 0, channel 2 the
-// speaker. Counters are worked out from the clock when asked, so there is no drift and nothing ticks.
+// speaker. Everything is worked out from the clock when asked, so there is no drift and nothing ticks.
+//
+// IRQ 0 rises exactly when OUT does; where OUT falls by itself, the line follows only as it rises again. The controller
+// looks at the rising edge alone, and a timer for the falling ones would stop the engine twice as often.
 #pragma once
 
 #include <array>
-#include <memory>
 
 #include "dualvm/clock.h"
+#include "dualvm/devices/pit_channel.h"
 #include "dualvm/irq_line.h"
 #include "dualvm/vio.h"
 
@@ -27,38 +30,20 @@ public:
     void load(ArchiveReader& in) override;
 
 private:
-    struct Channel {
-        u8 mode = 3, access = 3;  // access: 1 low byte, 2 high byte, 3 low then high
-        bool bcd = false, gate = true;
-        bool loaded = false;  // a count has been written since the mode was
-        bool null_count = true;
-        u32 count = 0x10000;  // what the counter runs with; 0 is written for 10000h (or 10^4)
-        u64 start = 0;        // clock tick at which it began to
-        u64 stopped_at = 0;   // ticks already counted when the gate went low
-        u8 low_byte = 0;
-        bool write_high_next = false, read_high_next = false;
-        bool count_latched = false, status_latched = false;
-        u16 latch = 0;
-        u8 status = 0;
-    };
-
-    u64 ticks() const;
-    Nanoseconds time_of(u64 tick) const;
-    u64 elapsed(const Channel& c) const;
-    bool output(const Channel& c) const;
-    u16 current_count(const Channel& c) const;
+    PitTick ticks() const;
+    Nanoseconds time_of(PitTick tick) const;
+    u8 read_register(u64 offset);
+    void write_register(u64 offset, u8 value);
     void write_control(u8 value);
-    void write_count(unsigned index, u8 value);
-    u8 read_count(Channel& c);
-    void set_gate(Channel& c, bool gate);
-    void start(unsigned index, u32 count);
+    // A rising edge has come that fire() has not been told of yet.
+    bool tick_due() const { return timer_.deadline() <= clock_.now(); }
     void schedule();
     void fire();
 
     Clock& clock_;
     IrqLine irq0_;
-    Timer timer_;
-    std::array<Channel, 3> channels_{};
+    Timer timer_;  // channel 0's next rising edge
+    std::array<PitChannel, 3> channels_;
     u8 port61_ = 0;
 };
 

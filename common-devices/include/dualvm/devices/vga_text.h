@@ -45,9 +45,11 @@ public:
 
 private:
     static constexpr u64 kTextOffset = 0x18000;  // B8000h within the window
+    unsigned port_of(u64 offset) const;
     u8 read_port(unsigned port);
     void write_port(unsigned port, u8 value);
-    unsigned start_address() const { return (unsigned{crtc_[0x0c]} << 8 | crtc_[0x0d]) * 2; }
+    void write_crtc(u8 value);
+    unsigned start_address() const;  // in bytes from B8000h
 
     Clock& clock_;
     std::vector<u8> memory_;  // the whole window

@@ -16,9 +16,9 @@
 namespace dualvm::study {
 
 struct TraceOptions {
-    u64 skip = 0;                 // instructions to run before the trace begins (engines that can count them)
-    std::optional<u64> from_rip;  // after those: begin where RIP has this value
-    u64 count = 1000;             // instructions to print
+    u64 skip = 0;                   // instructions to run before the trace begins (engines that can count them)
+    std::optional<u64> from_rip{};  // after those: begin where RIP has this value
+    u64 count = 1000;               // instructions to print
     Syntax syntax = Syntax::Intel;
     bool registers = true;  // print the registers that each instruction changed
 };

@@ -1,0 +1,65 @@
+#include "dualvm/run_loop.h"
+
+#include <gtest/gtest.h>
+
+namespace dualvm {
+namespace {
+
+// An engine whose guest does one thing, for ever.
+class Monotonous final : public Engine {
+public:
+    explicit Monotonous(std::function<Exit()> next) : next_(std::move(next)) {}
+    const char* name() const override { return "monotonous"; }
+    Capabilities capabilities() const override { return {}; }
+    Exit run(const Budget&) override { return next_(); }
+    void kick() override {}
+    void pull(Groups) override {}
+    void push(Groups) override {}
+    u64 instructions() const override { return 0; }
+    EngineStatistics statistics() const override { return {}; }
+
+private:
+    std::function<Exit()> next_;
+};
+
+struct RunLoop : testing::Test {
+    std::unique_ptr<Machine> machine = std::move(*Machine::create({.memory_mebibytes = 1, .clock = ClockKind::Host}));
+    RunHooks hooks;
+    RunLimits limits{.timeout = 20'000'000};
+};
+
+TEST_F(RunLoop, AGuestThatDoesNothingButPortAccessesMeetsItsTimeLimit) {
+    std::array<u8, 1> data{};
+    Monotonous engine(
+        [&] { return Exit{.kind = ExitKind::PortWrite, .address = 0x80, .size = 1, .data = data.data()}; });
+    const RunResult result = run_loop(*machine, engine, limits, hooks);
+    EXPECT_EQ(result.reason, "timeout");
+    EXPECT_EQ(result.status, static_cast<int>(ExitStatus::Limit));
+}
+
+TEST_F(RunLoop, AGuestThatDoesNothingButResetMeetsItsTimeLimit) {
+    unsigned boots = 0;
+    hooks.reboot = [&]() -> Expected<void> {
+        ++boots;
+        return {};
+    };
+    Monotonous engine([&] {
+        machine->request({.kind = RequestKind::Reset});
+        return Exit{.kind = ExitKind::Attention};
+    });
+    EXPECT_EQ(run_loop(*machine, engine, limits, hooks).reason, "timeout");
+    EXPECT_GT(boots, 0u);
+}
+
+TEST_F(RunLoop, AGuestThatDoesNothingButPortAccessesGetsItsInput) {
+    std::array<u8, 1> data{};
+    unsigned polls = 0;
+    hooks.poll = [&] { ++polls; };
+    Monotonous engine(
+        [&] { return Exit{.kind = ExitKind::PortRead, .address = 0x3fd, .size = 1, .data = data.data()}; });
+    run_loop(*machine, engine, limits, hooks);
+    EXPECT_GT(polls, 1u);
+}
+
+}  // namespace
+}  // namespace dualvm
