@@ -68,7 +68,7 @@ private:
     Expected<void> rebuild_slots();
     bool set_single_step(bool on);
     bool wakes_up();
-    void inject_interrupt();
+    void inject_events();
     Exit classify();
     void transfer_in(Groups groups);
     void transfer_out(Groups groups);
@@ -119,7 +119,7 @@ Expected<void> KvmEngine::rebuild_slots() {
 
 // Interrupts come from the machine's controller in user space: injected when the vCPU can take one; where it cannot
 // yet, KVM is asked to come back as soon as it can.
-void KvmEngine::inject_interrupt() {
+void KvmEngine::inject_events() {
     kvm_run& run = vcpu_.run();
     run.request_interrupt_window = 0;
     if (!machine_.interrupt_pending()) return;
@@ -185,7 +185,7 @@ Exit KvmEngine::run(const Budget& budget) {
             if (auto built = rebuild_slots(); !built) return failed(built.error().text);
         }
         if (halted_ && !wakes_up()) return of_kind(ExitKind::Halt);
-        inject_interrupt();
+        inject_events();
 
         if (!kicker_.enter(deadline)) return failed(fmt::format("no timer: {}", std::strerror(errno)));
         const int result = ioctl(vcpu_.fd(), KVM_RUN, 0);

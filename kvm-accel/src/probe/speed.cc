@@ -30,11 +30,11 @@ struct Mode {
     unsigned ring;
 };
 constexpr Mode kModes[] = {
-    {"speed_ring3_64", "64-bit code at ring 3", LabMode::Long64, 3},
-    {"speed_ring0_64", "64-bit code at ring 0", LabMode::Long64, 0},
-    {"speed_ring0_32", "32-bit protected mode at ring 0", LabMode::Protected32, 0},
+    {"speed_ring3_64", "the same, ring 3, 64-bit", LabMode::Long64, 3},
+    {"speed_ring0_64", "ring 0, 64-bit", LabMode::Long64, 0},
+    {"speed_ring0_32", "ring 0, 32-bit protected mode", LabMode::Protected32, 0},
     {"speed_real", "real mode", LabMode::Real, 0},
-    {"speed_ring3_32", "32-bit code at ring 3 in compatibility mode", LabMode::Compatibility32, 3},
+    {"speed_ring3_32", "ring 3, compatibility mode", LabMode::Compatibility32, 3},
 };
 
 }  // namespace
@@ -42,7 +42,7 @@ constexpr Mode kModes[] = {
 void report_speed(Report& report, const KvmDevice& device) {
     constexpr const char* kUnit = "million instructions/s";
     const double native = native_speed();
-    report.number("speed_native", "a loop of two instructions in this process", native, kUnit);
+    report.number("speed_native", "tight loop in a process", native, kUnit);
     for (const Mode& mode : kModes) {
         auto lab = Lab::create(device);
         if (!lab) {
