@@ -17,7 +17,7 @@ u64 high_half(u64 count) { return (count + 1) / 2; }
 
 }  // namespace
 
-// Modes 2 and 3: "writing a new count while counting does not affect the current counting sequence"; the new one takes
+// Modes 2 and 3: a new count written while counting leaves the sequence that runs as it is (data sheet); it takes
 // over at the end of the period, in mode 3 of the half-cycle.
 PitChannel::Sequence PitChannel::sequence(PitTick now) const {
     if (reload_at_ == kNoTick || before(now, reload_at_)) return current_;
@@ -155,7 +155,7 @@ void PitChannel::write(PitTick now, u8 byte) {
                 load_count(now, u32{byte} << 8 | low_byte_);
             } else {
                 low_byte_ = byte;
-                // Mode 0: "writing the first byte disables counting; OUT is set low immediately".
+                // Mode 0: the first byte stops the count and takes OUT low at once.
                 if (mode_ == 0) stop(now);
             }
             high_next_on_write_ = !high_next_on_write_;
@@ -175,7 +175,7 @@ u8 PitChannel::read(PitTick now) {
     return static_cast<u8>(high ? value >> 8 : value);
 }
 
-// "Latched until read": a further command before that does nothing.
+// A count stays latched until it is read: a further command before that does nothing.
 void PitChannel::latch_count(PitTick now) {
     if (count_latched_) return;
     latch_ = count(now);

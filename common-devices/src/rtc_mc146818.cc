@@ -77,7 +77,7 @@ RtcMc146818::RtcMc146818(Clock& clock, IrqLine irq8, std::time_t start_time, u64
     fill_memory_size(memory_bytes);
 }
 
-// "RESET does not affect the clock, calendar, or RAM functions"; it clears the interrupt enables and flags.
+// The reset pin leaves clock, calendar and RAM alone; it clears the interrupt enables and flags (data sheet, "RESET").
 void RtcMc146818::reset() {
     catch_up();
     cmos_[kB] &= static_cast<u8>(~(kInterruptBits | kSquareWave));
@@ -115,7 +115,7 @@ void RtcMc146818::update_checksum() {
     cmos_[kChecksum + 1u] = static_cast<u8>(sum);
 }
 
-// --- the registers' form: BCD or binary, 12 or 24 hours (data sheet, table 3) ---
+// --- the registers' form: BCD or binary, 12 or 24 hours (data sheet, "Time, Calendar, and Alarm Locations") ---
 
 u8 RtcMc146818::encode(int value) const {
     return static_cast<u8>((cmos_[kB] & kBinary) ? value : value / 10 << 4 | value % 10);
@@ -163,7 +163,7 @@ bool RtcMc146818::updates() const { return divider_runs() && (cmos_[kB] & kSet) 
 u64 RtcMc146818::seconds() const { return (clock_.now() - origin_) / kSecond; }
 u64 RtcMc146818::periods() const { return period() == 0 ? 0 : (clock_.now() - origin_) / period(); }
 
-// Of the periodic interrupt (data sheet, table 5, for the 32768 Hz time base); 0 is none.
+// Of the periodic interrupt (data sheet, "Register A", for the 32768 Hz time base); 0 is none.
 Nanoseconds RtcMc146818::period() const {
     unsigned rate = cmos_[kA] & kRateMask;
     if (rate == 0) return 0;

@@ -9,7 +9,7 @@ namespace dualvm::devices {
 
 namespace {
 
-// Register offsets (PC16550D data sheet, table II) and their bits.
+// Register offsets (PC16550D data sheet, "Registers") and their bits.
 enum : unsigned { kData = 0, kIer = 1, kIirFcr = 2, kLcr = 3, kMcr = 4, kLsr = 5, kMsr = 6, kScratch = 7 };
 enum : u8 { kIerReceive = 1, kIerTransmit = 2, kIerLine = 4, kIerModem = 8 };
 enum : u8 { kIirNone = 1, kIirModem = 0, kIirTransmit = 2, kIirReceive = 4, kIirTimeout = 0xc, kIirLine = 6 };
@@ -53,14 +53,15 @@ u8 Uart16550::line_status() const {
 }
 
 // In loopback the modem's inputs are our own outputs: RTS to CTS, DTR to DSR, OUT1 to RI, OUT2 to DCD (data
-// sheet, 8.5). Otherwise a modem that is always ready is at the other end.
+// sheet, "MODEM Control Register"). Otherwise a modem that is always ready is at the other end.
 u8 Uart16550::modem_status() const {
     if (!loopback()) return kMsrCts | kMsrDsr | kMsrCarrier;
     return static_cast<u8>(((mcr_ & kMcrRts) ? kMsrCts : 0) | ((mcr_ & kMcrDtr) ? kMsrDsr : 0) |
                            ((mcr_ & kMcrOut1) ? kMsrRing : 0) | ((mcr_ & kMcrOut2) ? kMsrCarrier : 0));
 }
 
-// Priorities: line status, received data, character timeout, transmitter empty, modem status (data sheet, table IV).
+// Priorities: line status, received data, character timeout, transmitter empty, modem status (data sheet, "Interrupt
+// Identification Register").
 u8 Uart16550::interrupt_identification() const {
     u8 id = kIirNone;
     if ((ier_ & kIerLine) && overrun_) {
@@ -86,16 +87,16 @@ bool Uart16550::interrupts_on_input() const {
     return (ier_ & kIerReceive) != 0 && (mcr_ & kMcrOut2) != 0 && !loopback();
 }
 
-// Start bit, 5 to 8 data bits, parity if enabled, 1 or 2 stop bits (data sheet, 8.1).
+// Start bit, 5 to 8 data bits, parity if enabled, 1 or 2 stop bits (data sheet, "Line Control Register").
 Nanoseconds Uart16550::character_time() const {
     const unsigned bits = 1u + 5 + (lcr_ & 3) + ((lcr_ & 8) ? 1 : 0) + ((lcr_ & 4) ? 2 : 1);
     const u64 divisor = divisor_ == 0 ? 0x10000 : divisor_;
     return bits * 16 * divisor * 1'000'000'000 / kCrystalHertz;
 }
 
-// The character timeout: "at least one character is in the FIFO, and none has come or been read for four character
-// times" (data sheet, 8.6). Once it shows, only reading a character takes it back. Above the trigger level the
-// interrupt is there already and no alarm is needed.
+// The character timeout: at least one character is in the FIFO, and none has come or been read for four character
+// times (data sheet, "FIFO Interrupt Mode Operation"). Once it shows, only reading a character takes it back. Above the
+// trigger level the interrupt is there already and no alarm is needed.
 void Uart16550::restart_timeout() {
     if (timed_out_) return;
     if (!fifo_enabled() || fifo_count_ == 0 || fifo_count_ >= trigger_level()) {
@@ -140,7 +141,8 @@ void Uart16550::transmit(u8 byte) {
         push(byte);
         restart_timeout();
     } else {
-        // In loopback nobody waits. A full FIFO keeps what it has; the single receiver buffer is overwritten (8.3, OE).
+        // In loopback nobody waits. A full FIFO keeps what it has; the single receiver buffer is overwritten
+        // (data sheet, "Line Status Register", OE).
         overrun_ = true;
         if (!fifo_enabled()) fifo_[fifo_first_] = byte;
     }
@@ -165,7 +167,8 @@ u8 Uart16550::read_data() {
     return byte;
 }
 
-// Reading IIR answers the transmitter's interrupt if that is the one it shows (data sheet, table IV).
+// Reading IIR answers the transmitter's interrupt if that is the one it shows (data sheet, "Interrupt
+// Identification Register").
 u8 Uart16550::read_identification() {
     const u8 id = interrupt_identification();
     if ((id & 0xf) == kIirTransmit) {
@@ -199,8 +202,8 @@ u8 Uart16550::read_register(unsigned offset) {
 }
 
 void Uart16550::write_fifo_control(u8 value) {
-    // Changing FIFO mode empties the FIFO; "bit 0 must be 1 when other bits are written or they will not be programmed"
-    // (data sheet, 8.4).
+    // Changing FIFO mode empties the FIFO; bit 0 must be 1 when other bits are written or they do not take
+    // (data sheet, "FIFO Control Register").
     const bool switched = ((value ^ fcr_) & kFcrEnable) != 0;
     const bool enabled = (value & kFcrEnable) != 0;
     if (switched || (enabled && (value & kFcrClearReceiver) != 0)) clear_fifo();
@@ -217,7 +220,7 @@ void Uart16550::write_modem_control(u8 value) {
     const u8 before = modem_status();
     mcr_ = value & 0x1f;
     const u8 changed = before ^ modem_status();
-    // Deltas: CTS, DSR and DCD on any change, RI on its trailing edge (data sheet, 8.7).
+    // Deltas: CTS, DSR and DCD on any change, RI on its trailing edge (data sheet, "MODEM Status Register").
     modem_delta_ |= static_cast<u8>((changed >> 4) & 0xb);
     if ((changed & kMsrRing) && (before & kMsrRing)) modem_delta_ |= 4;
     if (loopback()) {
