@@ -113,7 +113,7 @@ void Lab::build_tables() {
     word(kGdt + (kUserData & ~3u)) = flat_descriptor(kDataAccess | k32 | kRing3);
     word(kGdt + (kUserCode64 & ~3u)) = flat_descriptor(kCodeAccess | k64 | kRing3);
     word(kGdt + kTssSelector) = 0x67 | kTss << 16 | u64{Segment::P | 11} << 40;
-    word(kTss + 4) = kKernelStack;  // RSP0
+    std::memcpy(memory_ + kTss + 4, &kKernelStack, sizeof kKernelStack);  // RSP0
 
     write(kHandlers, piece::handlers);
     const u64 handler_size = piece::handlers.size() / kVectors;

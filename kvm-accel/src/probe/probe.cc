@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "cpuid.h"
 #include "host_kind.h"
 #include "probe/measures.h"
 
@@ -81,6 +82,15 @@ void report_host(Report& report, const KvmDevice& device) {
     for (const NamedCapability& c : kCapabilities) {
         report.word(c.id, c.name, std::to_string(device.capability(c.number)), c.means);
     }
+    const char *id = "cpu_model", *what = "the CPU model can be given to a guest";
+    auto supported = supported_cpuid(device);
+    if (!supported) {
+        report.failed(id, what, supported.error().text);
+        return;
+    }
+    std::vector<std::string> differences;
+    intersect(CpuModel::standard(), *supported, &differences);
+    report.yes_no(id, what, differences.empty(), fmt::format("{}", fmt::join(differences, "; ")));
 }
 
 }  // namespace kvm
