@@ -76,7 +76,7 @@ void report_host(Report& report, const KvmDevice& device) {
     if (kind == HostKind::Pvm) text = "no VT-x or AMD-V: ring 3 runs on the CPU, the rest is emulated by the kernel";
     if (kind == HostKind::Vmx || kind == HostKind::Svm) text = "the CPU has a mode for guests";
     report.word("kind", "what serves /dev/kvm", to_string(kind), text);
-    report.word("api_version", "KVM API version", "12", "the only one there is");
+    report.word("api_version", "KVM API version", "12");
     report.yes_no("nested_paging", "the CPU walks the guest's page tables itself", nested_paging(kind),
                   nested_paging(kind) ? "" : "KVM keeps shadows of them");
     for (const NamedCapability& c : kCapabilities) {
