@@ -1,6 +1,7 @@
 #include "dualvm/kvm/probe.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <sys/utsname.h>
 
 #include <algorithm>
@@ -76,7 +77,7 @@ void report_host(Report& report, const KvmDevice& device) {
     if (kind == HostKind::Pvm) text = "no VT-x or AMD-V: ring 3 runs on the CPU, the rest is emulated by the kernel";
     if (kind == HostKind::Vmx || kind == HostKind::Svm) text = "the CPU has a mode for guests";
     report.word("kind", "what serves /dev/kvm", to_string(kind), text);
-    report.word("api_version", "KVM API version", "12");
+    report.word("api_version", "KVM API version", std::to_string(ioctl(device.fd(), KVM_GET_API_VERSION, 0)));
     report.yes_no("nested_paging", "the CPU walks the guest's page tables itself", nested_paging(kind),
                   nested_paging(kind) ? "" : "KVM keeps shadows of them");
     for (const NamedCapability& c : kCapabilities) {
