@@ -72,8 +72,9 @@ public:
     const char* name() const override { return "interp"; }
 
     Capabilities capabilities() const override {
-        return {.exact_instruction_counts = true, .single_step = true, .dirty_log = true, .virtual_clock = true};
+        return {.exact_instruction_counts = true, .dirty_log = true, .virtual_clock = true};
     }
+    TriedCapabilities tried_capabilities() const override { return {.single_step = true}; }
 
     Exit run(const Budget& budget) override;
 

@@ -38,7 +38,8 @@ public:
     Expected<void> start();
 
     const char* name() const override { return "kvm"; }
-    Capabilities capabilities() const override;
+    Capabilities capabilities() const override { return {.dirty_log = true}; }
+    TriedCapabilities tried_capabilities() const override { return direct_modes(device_); }
     Exit run(const Budget& budget) override;
     void kick() override { kicker_.kick(); }
     void pull(Groups groups) override;
@@ -99,14 +100,6 @@ Expected<void> KvmEngine::start() {
     push(Groups::All);
     if (deferred_) return fail(ExitStatus::EngineUnavailable, deferred_->text);
     return {};
-}
-
-Capabilities KvmEngine::capabilities() const {
-    const DirectModes& direct = direct_modes(device_);
-    return {.single_step = direct.single_step,
-            .dirty_log = true,
-            .direct_modes_ring0 = direct.ring0,
-            .direct_modes_ring3 = direct.ring3};
 }
 
 Expected<void> KvmEngine::rebuild_slots() {
@@ -171,7 +164,7 @@ Exit KvmEngine::classify() {
 Exit KvmEngine::run(const Budget& budget) {
     if (deferred_) return counted(*std::exchange(deferred_, std::nullopt));
     if (budget.instructions == 0) return of_kind(ExitKind::BudgetUsed);
-    if (budget.instructions != kUnlimited && !(budget.instructions == 1 && capabilities().single_step)) {
+    if (budget.instructions != kUnlimited && !(budget.instructions == 1 && tried_capabilities().single_step)) {
         return failed("KVM cannot count instructions on this host (see 'dualvm probe'); use --engine=interp");
     }
     if (!set_single_step(budget.instructions == 1)) {
