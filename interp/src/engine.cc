@@ -92,6 +92,7 @@ public:
         copy_groups(state_->cpu, machine_.cpu(), groups);
         if (any(groups & Groups::Msrs)) state_->tsc_offset = machine_.cpu().msrs.tsc - machine_.clock().now();
         if (any(groups & Groups::Fpu)) load_fx_image(state_->fx, state_->cpu.fpu);
+        if (any(groups & Groups::Events)) shutdown_ = false;  // as a RESET ends it
         if (any(groups & (Groups::Control | Groups::Segments))) {
             // Another engine may have run since: what it wrote to memory, nobody saw.
             flush_tlb(*state_);
