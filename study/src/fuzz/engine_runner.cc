@@ -40,6 +40,12 @@ Expected<std::unique_ptr<EngineRunner>> EngineRunner::create(std::string name, c
         return fail(ExitStatus::EngineUnavailable,
                     "the engine " + runner->name_ + " cannot run a NOP at ring 3 and come back: " + result.text);
     }
+    if (runner->direct_) {
+        // Some hosts' KVM drops flags on the way to ring 3.
+        nop.rflags |= ring3::kFreeFlags & ~rflags::TF;
+        runner->run(nop, result);
+        runner->ignored_flags_ = (nop.rflags ^ result.general.rflags) & ring3::kFreeFlags;
+    }
     return runner;
 }
 

@@ -63,6 +63,8 @@ public:
         word(kGdtPage + kTssSelector, (kTss & 0xffffff) << 16 | u64{kBusyTss} << 40 | 0x67);
         word(kGdtPage + kTssSelector + 8, kTss >> 32);
         word(kTssPage + 4, kStackTop);  // RSP0
+        constexpr u16 kBehindLimit = 0x68;  // no I/O permission bitmap
+        vmem_.write_value(kTssPage + 0x66, kBehindLimit);
         for (u64 vector = 0; vector < kVectors; ++vector) {
             // 64-bit interrupt gates (SDM vol. 3A, 7.14.1). Like Linux's, those of INT3 and INTO are open to ring 3.
             const u64 target = kHandlers + vector * kVectorStride;

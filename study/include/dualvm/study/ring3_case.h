@@ -71,6 +71,8 @@ public:
     virtual ~Runner() = default;
     virtual const char* name() const = 0;  // "native", "kvm", "interp"
     virtual bool can_run(CpuMode mode) const = 0;
+    // Flags that get lost on the way into or out of a case, and so say nothing.
+    virtual u64 ignored_flags() const { return 0; }
     virtual void run(const Case& c, CaseResult& result) = 0;
 };
 
