@@ -6,6 +6,7 @@
 #include "decoder.h"
 #include "fast/branch.h"
 #include "memory.h"
+#include "translate.h"
 
 namespace dualvm::interp {
 
@@ -34,8 +35,8 @@ u64 line_mask(u64 first, u64 size) {
 
 }  // namespace
 
-BlockCache::BlockCache(State& state, u64 bytes, const TranslateOptions& options)
-    : decoder_(std::make_unique<Decoder>()), arena_bytes_(bytes), buckets_(kBuckets), options_(options) {
+BlockCache::BlockCache(State& state, u64 bytes)
+    : decoder_(std::make_unique<Decoder>()), arena_bytes_(bytes), buckets_(kBuckets) {
     arena_ = std::unique_ptr<u8, FreeDeleter>(static_cast<u8*>(std::malloc(bytes)));
     u64 pages = 0;
     for (const MemoryRegion& r : state.machine->vmem().regions()) pages = std::max(pages, r.end() / kPageSize);
@@ -127,7 +128,7 @@ Block* BlockCache::find(State& s) {
 }
 
 void BlockCache::remember(const State& s, Block* block) {
-    if (block->second_page == 0) recent_[recent_index(block->rip)] = {block->rip, key(s), block};
+    if (block->second_page == 0 && s.use.indirect) recent_[recent_index(block->rip)] = {block->rip, key(s), block};
 }
 
 // What the key does not say: where an instruction's second page is now, and the limit of a segment that is not flat.
@@ -229,7 +230,7 @@ Block* BlockCache::build(State& s, u64 physical) {
     block->bytes = static_cast<u16>(bytes);
     block->count = static_cast<u8>(count);
     block->insns = kept;
-    translate_block(*block, cs_base_, options_);
+    translate_block(*block, cs_base_, s.use);
     ++built_;
     if (!floating) {
         const u64 in_first = std::min(bytes, kPageSize - (physical & kPageMask));

@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "translate.h"
+#include "block.h"
 
 namespace dualvm::interp {
 
@@ -16,7 +16,7 @@ class Decoder;
 
 class BlockCache {
 public:
-    BlockCache(State& state, u64 bytes, const TranslateOptions& options);
+    BlockCache(State& state, u64 bytes);
     ~BlockCache();
 
     // The block at CpuFile's RIP in the present mode. nullptr: the fetch or the decoding faulted (State::fault).
@@ -90,7 +90,6 @@ private:
     u64 pages_ = 0;
     std::vector<u64> code_pages_;   // pages with code_lines != 0
     std::vector<Block*> crossing_;  // blocks whose instruction runs over into the next page
-    TranslateOptions options_;
     u64 built_ = 0, forgotten_ = 0, emptied_ = 0;
 };
 

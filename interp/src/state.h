@@ -9,6 +9,7 @@
 #include "dualvm/machine.h"
 #include "fx_image.h"
 #include "insn.h"
+#include "optimisations.h"
 
 namespace dualvm::interp {
 
@@ -93,6 +94,8 @@ struct State {
 
     bool watching_data = false;  // data accesses are told to note_data_access()
     u64 watched_data_hits = 0;   // DR6 bits of the data breakpoints that the instruction has hit
+
+    Optimisations use;
 
     Machine* machine = nullptr;
     BlockCache* blocks = nullptr;

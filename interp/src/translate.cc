@@ -113,7 +113,7 @@ Handler choose(const Insn& insn, const Position& at, u32 mode, bool flags_dead, 
 
 }  // namespace
 
-void translate_block(Block& block, u64 code_base, const TranslateOptions& options) {
+void translate_block(Block& block, u64 code_base, const Optimisations& use) {
     Op* ops = block.ops();
     const u64 mask = (block.mode & ModeKey::kCodeMask) == ModeKey::kCode64 ? ~u64{0} : 0xffffffff;
     const u64 page = block.second_page != 0 ? ~u64{0} : (code_base + block.rip) / kPageSize;
@@ -138,10 +138,10 @@ void translate_block(Block& block, u64 code_base, const TranslateOptions& option
         const Insn& insn = block.insns[i];
         Op& op = ops[i];
         Handler handler = nullptr;
-        if (options.fast_handlers && (block.mode & ModeKey::kPlain) != 0 && !insn.lock) {
+        if (use.fast && (block.mode & ModeKey::kPlain) != 0 && !insn.lock) {
             const u64 rip = (block.rip + op.rip_offset) & mask;
             const Position at{.rip = rip, .next_rip = (rip + op.length) & mask, .page = page, .code_base = code_base};
-            handler = choose(insn, at, block.mode, options.dead_flags && !flags_live, op);
+            handler = choose(insn, at, block.mode, use.flags && !flags_live, op);
         }
         if (handler == nullptr) {
             op.run = fast::reference;
@@ -149,15 +149,15 @@ void translate_block(Block& block, u64 code_base, const TranslateOptions& option
             continue;
         }
         op.run = handler;
-        const FlagUse use = flag_use(insn);
-        if (may_leave(insn) || use == FlagUse::Reads) {
+        const FlagUse treats = flag_use(insn);
+        if (may_leave(insn) || treats == FlagUse::Reads) {
             flags_live = true;
-        } else if (use == FlagUse::WritesAll) {
+        } else if (treats == FlagUse::WritesAll) {
             flags_live = false;
         }
     }
 
-    if (!options.fuse || block.count < 2) return;
+    if (!use.fuse || block.count < 2) return;
     Op &first = ops[block.count - 2], &branch = ops[block.count - 1];
     const Insn &first_insn = block.insns[block.count - 2], &branch_insn = block.insns[block.count - 1];
     if (first.run == fast::reference || branch.run == fast::reference || !is_relative_branch(branch_insn)) return;
