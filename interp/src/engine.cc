@@ -281,11 +281,13 @@ void Interpreter::run_chain(Block* block) {
     const i64 ticks = s->ticks - block->count;
     const u32 flags = pack_flags(s->cpu.general.rflags);
 #if DUALVM_THREADED
-    op->run(s, op, ticks, flags);
+    op->run(s, op, ticks, flags, s->cpu.general.gpr[RSP]);
 #else
     s->ticks = ticks;
     s->flags = flags;
-    for (s->next_op = op; s->next_op != nullptr;) s->next_op->run(s, s->next_op, s->ticks, s->flags);
+    for (s->next_op = op; s->next_op != nullptr;) {
+        s->next_op->run(s, s->next_op, s->ticks, s->flags, s->cpu.general.gpr[RSP]);
+    }
 #endif
     s->in_chain = false;
     s->cpu.general.rflags = merge_flags(s->cpu.general.rflags, s->flags);

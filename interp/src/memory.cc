@@ -271,6 +271,7 @@ void flush_tlb(State& s) {
         tlb.read.fill(TlbEntry{});
         tlb.write.fill(TlbEntry{});
     }
+    s.forget_stack_pages();
     s.blocks->mapping_changed(s);
 }
 
@@ -281,12 +282,14 @@ void flush_tlb_page(State& s, u64 linear) {
         if (tlb.read[i].tag == page) tlb.read[i] = {};
         if (tlb.write[i].tag == page) tlb.write[i] = {};
     }
+    s.forget_stack_pages();
     s.blocks->mapping_changed(s);
 }
 
 void privilege_changed(State& s) {
     s.user = s.cpu.cpl() == 3;
     s.tlb = &s.tlbs[s.user ? 1 : 0];
+    s.forget_stack_pages();
 }
 
 // --- linear accesses

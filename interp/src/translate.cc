@@ -105,6 +105,7 @@ Handler choose(const Insn& insn, const Position& at, u32 mode, bool flags_dead, 
         op.taken = nullptr;
         op.fall = nullptr;
     }
+    if (fast::moves_stack_pointer(insn)) return fast::choose_stack(choice, op);
     for (auto family : {fast::choose_move, fast::choose_arithmetic, fast::choose_shift, fast::choose_branch}) {
         if (Handler handler = family(choice, op)) return handler;
     }
@@ -161,6 +162,7 @@ void translate_block(Block& block, u64 code_base, const Optimisations& use) {
     Op &first = ops[block.count - 2], &branch = ops[block.count - 1];
     const Insn &first_insn = block.insns[block.count - 2], &branch_insn = block.insns[block.count - 1];
     if (first.run == fast::reference || branch.run == fast::reference || !is_relative_branch(branch_insn)) return;
+    if (fast::moves_stack_pointer(first_insn)) return;
     if ((code_base + branch_target(branch_insn, (block.rip + offset) & mask)) / kPageSize != page || !same_page) return;
     const auto form = memory_form(first_insn, block.mode);
     if (has_memory_operand(first_insn) && !form) return;

@@ -25,11 +25,12 @@
 #define DUALVM_TAIL return
 #endif
 
-#define DUALVM_ARGUMENTS State *s, const Op *op, i64 ticks, u32 flags
-#define DUALVM_PASS s, op, ticks, flags
+// What every handler is given (block.h says what it is), and what it gives on.
+#define DUALVM_ARGUMENTS State *s, const Op *op, i64 ticks, u32 flags, [[maybe_unused]] u64 sp
+#define DUALVM_PASS s, op, ticks, flags, sp
 
 #if DUALVM_THREADED
-#define DUALVM_GO(OP) DUALVM_TAIL(OP)->run(s, (OP), ticks, flags)
+#define DUALVM_GO(OP) DUALVM_TAIL(OP)->run(s, (OP), ticks, flags, sp)
 #else
 #define DUALVM_GO(OP)      \
     do {                   \
@@ -45,7 +46,7 @@
 namespace dualvm::interp::fast {
 
 // Leaves the chain: the engine's loop takes over.
-inline void leave(DUALVM_ARGUMENTS, Leave reason) {
+inline void leave(State* s, const Op* op, i64 ticks, u32 flags, Leave reason) {
     s->ticks = ticks;
     s->flags = flags;
     s->op = op;
@@ -99,16 +100,19 @@ inline u64 address(const State* s, const Op* op) {
 
 // The host address of `size` bytes at `linear`, or nullptr: not in the TLB, or across a page.
 template <unsigned kSize>
+inline u8* host_in(const TlbEntry& entry, u64 linear) {
+    if (__builtin_expect(entry.tag != ((linear + kSize - 1) & ~kPageMask), 0)) return nullptr;
+    u8* host = reinterpret_cast<u8*>(linear + entry.addend);
+    if (host == nullptr) __builtin_unreachable();  // the caller's question is answered: it need not ask again
+    return host;
+}
+template <unsigned kSize>
 inline u8* host_to_read(const State* s, u64 linear) {
-    const TlbEntry& e = s->tlb->read[(linear / kPageSize) % Tlb::kEntries];
-    if (__builtin_expect(e.tag != ((linear + kSize - 1) & ~kPageMask), 0)) return nullptr;
-    return reinterpret_cast<u8*>(linear + e.addend);
+    return host_in<kSize>(s->tlb->read[(linear / kPageSize) % Tlb::kEntries], linear);
 }
 template <unsigned kSize>
 inline u8* host_to_write(const State* s, u64 linear) {
-    const TlbEntry& e = s->tlb->write[(linear / kPageSize) % Tlb::kEntries];
-    if (__builtin_expect(e.tag != ((linear + kSize - 1) & ~kPageMask), 0)) return nullptr;
-    return reinterpret_cast<u8*>(linear + e.addend);
+    return host_in<kSize>(s->tlb->write[(linear / kPageSize) % Tlb::kEntries], linear);
 }
 template <class T>
 inline T load(const u8* host) {
@@ -152,6 +156,9 @@ struct Choice {
 // Each returns nullptr where it has no fast form. They may fill in fields of `op`.
 Handler choose_arithmetic(const Choice& choice, Op& op);
 Handler choose_move(const Choice& choice, Op& op);
+// Of instructions that change RSP: only these know that it also travels as an argument.
+Handler choose_stack(const Choice& choice, Op& op);
+bool moves_stack_pointer(const Insn& insn);
 Handler choose_shift(const Choice& choice, Op& op);
 Handler choose_branch(const Choice& choice, Op& op);
 // A handler that does `first` and the conditional branch behind it, or nullptr.

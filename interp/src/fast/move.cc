@@ -1,4 +1,4 @@
-// Fast forms of MOV MOVZX MOVSX MOVSXD LEA XCHG BSWAP, CBW.. CQO, CMOVcc SETcc, PUSH POP LEAVE, NOP.
+// Fast forms of MOV MOVZX MOVSX MOVSXD LEA XCHG BSWAP, CBW.. CQO, CMOVcc SETcc, NOP.
 #include <Zydis/Zydis.h>
 
 #include <algorithm>
@@ -117,56 +117,6 @@ struct SetRegister {
         DUALVM_NEXT;
     }
 };
-
-// --- the stack: 64-bit mode, or 32-bit flat with a 32-bit stack
-// ---------------------------------------------------------
-
-template <class T>
-inline u64 stack_pointer(const State* s) {
-    return static_cast<T>(s->cpu.general.gpr[RSP]);
-}
-
-template <class T>
-void push_register(DUALVM_ARGUMENTS) {
-    const u64 top = static_cast<T>(stack_pointer<T>(s) - sizeof(T));
-    u8* m = host_to_write<sizeof(T)>(s, top);
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    store<T>(m, get<T>(s, op->src));
-    s->cpu.general.gpr[RSP] = top;
-    DUALVM_NEXT;
-}
-
-template <class T>
-void push_immediate(DUALVM_ARGUMENTS) {
-    const u64 top = static_cast<T>(stack_pointer<T>(s) - sizeof(T));
-    u8* m = host_to_write<sizeof(T)>(s, top);
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    store<T>(m, static_cast<T>(op->imm));
-    s->cpu.general.gpr[RSP] = top;
-    DUALVM_NEXT;
-}
-
-template <class T>
-void pop_register(DUALVM_ARGUMENTS) {
-    const u64 top = stack_pointer<T>(s);
-    const u8* m = host_to_read<sizeof(T)>(s, top);
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    const T value = load<T>(m);
-    s->cpu.general.gpr[RSP] = static_cast<T>(top + sizeof(T));
-    set<T>(s, op->dst, value);  // after RSP: POP RSP keeps what was popped
-    DUALVM_NEXT;
-}
-
-// LEAVE: RSP := RBP; RBP := pop.
-template <class T>
-void leave_frame(DUALVM_ARGUMENTS) {
-    const u64 frame = static_cast<T>(s->cpu.general.gpr[RBP]);
-    const u8* m = host_to_read<sizeof(T)>(s, frame);
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    set<T>(s, 8 * RBP, load<T>(m));
-    s->cpu.general.gpr[RSP] = static_cast<T>(frame + sizeof(T));
-    DUALVM_NEXT;
-}
 
 void nop(DUALVM_ARGUMENTS) { DUALVM_NEXT; }
 
@@ -299,34 +249,6 @@ Handler choose_xchg(const Choice& c, Op& op) {
     }
 }
 
-// The stack instructions' operand size, if the fast form serves it: the stack's own width.
-unsigned fast_stack_size(const Choice& c) {
-    const bool code64 = (c.mode & ModeKey::kCodeMask) == ModeKey::kCode64;
-    const unsigned width = code64 ? 8 : (c.mode & ModeKey::kStack32) != 0 ? 4 : 0;
-    return c.insn->operand_size == width ? width : 0;
-}
-
-Handler choose_push(const Choice& c, Op& op) {
-    const Operand& a = c.insn->operand[0];
-    const unsigned size = fast_stack_size(c);
-    if (size == 0) return nullptr;
-    if (a.kind == OperandKind::Gpr) {
-        op.src = register_offset(a);
-        return size == 8 ? push_register<u64> : push_register<u32>;
-    }
-    if (a.kind != OperandKind::Immediate) return nullptr;
-    op.imm = a.imm;
-    return size == 8 ? push_immediate<u64> : push_immediate<u32>;
-}
-
-Handler choose_pop(const Choice& c, Op& op) {
-    const Operand& a = c.insn->operand[0];
-    const unsigned size = fast_stack_size(c);
-    if (size == 0 || a.kind != OperandKind::Gpr) return nullptr;
-    op.dst = register_offset(a);
-    return size == 8 ? pop_register<u64> : pop_register<u32>;
-}
-
 template <class T>
 Handler choose_cmov_sized(unsigned condition_code) {
     return by_condition<CmovRegister, T>(condition_code);
@@ -375,12 +297,6 @@ Handler choose_move(const Choice& c, Op& op) {
         case ZYDIS_MNEMONIC_CWD: return sign_of_accumulator<i16>;
         case ZYDIS_MNEMONIC_CDQ: return sign_of_accumulator<i32>;
         case ZYDIS_MNEMONIC_CQO: return sign_of_accumulator<i64>;
-        case ZYDIS_MNEMONIC_PUSH: return choose_push(c, op);
-        case ZYDIS_MNEMONIC_POP: return choose_pop(c, op);
-        case ZYDIS_MNEMONIC_LEAVE: {
-            const unsigned size = fast_stack_size(c);
-            return size == 8 ? leave_frame<u64> : size == 4 ? leave_frame<u32> : nullptr;
-        }
         case ZYDIS_MNEMONIC_NOP:
         case ZYDIS_MNEMONIC_PAUSE: return nop;
         default: return nullptr;
