@@ -112,6 +112,32 @@ Handler choose(const Insn& insn, const Position& at, u32 mode, bool flags_dead, 
     return nullptr;
 }
 
+// Puts a compare and the conditional branch behind it into one handler. True if that was done.
+bool fuse_branch(Block& block, u64 code_base, u64 page, bool same_page) {
+    Op* ops = block.ops();
+    Op &first = ops[block.count - 2], &branch = ops[block.count - 1];
+    const Insn &first_insn = block.insns[block.count - 2], &branch_insn = block.insns[block.count - 1];
+    if (first.run == fast::reference || branch.run == fast::reference || !is_relative_branch(branch_insn)) return false;
+    if (fast::moves_stack_pointer(first_insn)) return false;
+    const u64 target = branch_target(branch_insn, next_rip_of(&branch));
+    if ((code_base + target) / kPageSize != page || !same_page) return false;
+    const auto form = memory_form(first_insn, block.mode);
+    if (has_memory_operand(first_insn) && !form) return false;
+    const Handler handler = fast::choose_fused(first_insn, form.value_or(fast::Form::Base), branch_insn);
+    if (handler == nullptr) return false;
+    first.run = handler;
+    return true;
+}
+
+// Pairs off the first `count` instructions.
+void pair_off(Op* ops, unsigned count) {
+    for (unsigned i = 0; i + 1 < count;) {
+        const Handler handler = fast::choose_pair(ops[i].run, ops[i + 1].run);
+        if (handler != nullptr) ops[i].run = handler;
+        i += handler != nullptr ? 2 : 1;
+    }
+}
+
 }  // namespace
 
 void translate_block(Block& block, u64 code_base, const Optimisations& use) {
@@ -159,16 +185,8 @@ void translate_block(Block& block, u64 code_base, const Optimisations& use) {
     }
 
     if (!use.fuse || block.count < 2) return;
-    Op &first = ops[block.count - 2], &branch = ops[block.count - 1];
-    const Insn &first_insn = block.insns[block.count - 2], &branch_insn = block.insns[block.count - 1];
-    if (first.run == fast::reference || branch.run == fast::reference || !is_relative_branch(branch_insn)) return;
-    if (fast::moves_stack_pointer(first_insn)) return;
-    if ((code_base + branch_target(branch_insn, (block.rip + offset) & mask)) / kPageSize != page || !same_page) return;
-    const auto form = memory_form(first_insn, block.mode);
-    if (has_memory_operand(first_insn) && !form) return;
-    if (Handler handler = fast::choose_fused(first_insn, form.value_or(fast::Form::Base), branch_insn)) {
-        first.run = handler;
-    }
+    const bool branch_fused = fuse_branch(block, code_base, page, same_page);
+    pair_off(ops, branch_fused ? block.count - 2u : block.count);
 }
 
 }  // namespace dualvm::interp

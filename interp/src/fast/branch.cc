@@ -107,13 +107,7 @@ Handler choose_jmp(const Choice& c, Op& op) {
         op.src = register_offset(a);
         return jmp_register<T>;
     }
-    switch (c.form) {
-        case Form::Base: return jmp_memory<T, Form::Base>;
-        case Form::Indexed: return jmp_memory<T, Form::Indexed>;
-        case Form::Segment: return jmp_memory<T, Form::Segment>;
-        case Form::Address32: return jmp_memory<T, Form::Address32>;
-    }
-    return nullptr;
+    return by_form(c.form, []<Form kForm>() -> Handler { return jmp_memory<T, kForm>; });
 }
 
 template <class T>
@@ -124,13 +118,7 @@ Handler choose_call(const Choice& c, Op& op) {
         op.src = register_offset(a);
         return call_register<T>;
     }
-    switch (c.form) {
-        case Form::Base: return call_memory<T, Form::Base>;
-        case Form::Indexed: return call_memory<T, Form::Indexed>;
-        case Form::Segment: return call_memory<T, Form::Segment>;
-        case Form::Address32: return call_memory<T, Form::Address32>;
-    }
-    return nullptr;
+    return by_form(c.form, []<Form kForm>() -> Handler { return call_memory<T, kForm>; });
 }
 
 template <class T>
