@@ -67,7 +67,6 @@ const void* HostUnitRoutines::find_or_make(std::span<const u8> encoding) {
     std::vector<u8> key(encoding.begin(), encoding.end());
     if (const auto found = routines_.find(key); found != routines_.end()) return found->second;
     const std::size_t bytes = sizeof kBefore + encoding.size() + sizeof kAfter;
-    // A megabyte holds some 15,000 routines, more than x87, MMX and SSE have encodings of this shortened kind in use.
     if (writable_ == nullptr || kBytes - used_ < bytes) return nullptr;
     u8* to = writable_ + used_;
     std::memcpy(to, kBefore, sizeof kBefore);
@@ -77,6 +76,17 @@ const void* HostUnitRoutines::find_or_make(std::span<const u8> encoding) {
     used_ += (bytes + 15) & ~std::size_t{15};
     routines_.emplace(std::move(key), routine);
     return routine;
+}
+
+bool HostUnitRoutines::has_room_for(std::size_t count) const {
+    constexpr std::size_t kLongestEncoding = 15;
+    constexpr std::size_t kLargest = (sizeof kBefore + kLongestEncoding + sizeof kAfter + 15) & ~std::size_t{15};
+    return writable_ == nullptr || kBytes - used_ >= count * kLargest;
+}
+
+void HostUnitRoutines::clear() {
+    routines_.clear();
+    used_ = 0;
 }
 
 // --- executing
@@ -89,8 +99,14 @@ constexpr u32 kMxcsrFlags = 0x3f, kMxcsrMasks = 0x1f80;
 
 void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
     const u32 host_mxcsr = __builtin_ia32_stmxcsr();
+    const u64 fip = image.fip, fdp = image.fdp;
+    const u16 fop = image.fop;
     std::bit_cast<Routine>(unit.routine)(memory, &registers, &image);
     __builtin_ia32_ldmxcsr(host_mxcsr);
+    // What the host's unit has there tells of the routine.
+    image.fip = fip;
+    image.fdp = fdp;
+    image.fop = fop;
 }
 
 // SSE: an exception that the guest has not masked is raised instead of a result (SDM vol. 1, 11.5.3). The host runs
@@ -110,13 +126,11 @@ Flow execute_sse(State& s, const UnitInsn& unit, void* memory, UnitRegisters& re
 // until the next waiting instruction.
 void execute_x87(State& s, const Insn& insn, void* memory, UnitRegisters& registers, FxImage& image) {
     const UnitInsn& unit = *insn.unit;
-    const u64 fdp = image.fdp;
-    const u16 fop = image.fop;
     execute(unit, memory, registers, image);
-    if (unit.control) return;  // these leave the pointers alone, or load them
+    if (unit.control) return;  // these leave the pointers alone
     image.fip = s.insn_rip;
-    image.fdp = unit.memory_operand != 0xff ? effective_address(s, insn) : fdp;
-    image.fop = (image.fsw & kErrorSummary) != 0 ? insn.x87_opcode : fop;
+    if (unit.memory_operand != 0xff) image.fdp = effective_address(s, insn);
+    if ((image.fsw & kErrorSummary) != 0) image.fop = insn.x87_opcode;
 }
 
 }  // namespace

@@ -40,8 +40,13 @@ public:
     // The routine that executes `encoding`, in which the memory operand is [RDI]. nullptr: no executable memory.
     const void* find_or_make(std::span<const u8> encoding);
 
+    // Room for that many more?
+    bool has_room_for(std::size_t count) const;
+    // Forgets all of them: nothing may call one that was found before.
+    void clear();
+
 private:
-    static constexpr std::size_t kBytes = std::size_t{1} << 20;
+    static constexpr std::size_t kBytes = std::size_t{1} << 20;  // some 13,000 routines
     std::map<std::vector<u8>, const void*> routines_;
     u8* writable_ = nullptr;  // two views of the same memory: never both writable and executable
     u8* executable_ = nullptr;

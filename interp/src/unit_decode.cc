@@ -61,6 +61,11 @@ bool tolerates_misalignment(ZydisMnemonic mnemonic) {
     }
 }
 
+// FISTTP came with SSE3 and is an x87 instruction all the same.
+bool is_x87(const ZydisDecodedInstruction& zydis) {
+    return zydis.meta.isa_ext == ZYDIS_ISA_EXT_X87 || zydis.mnemonic == ZYDIS_MNEMONIC_FISTTP;
+}
+
 bool touches_mmx_only(const ZydisDecodedInstruction& zydis, const ZydisDecodedOperand* operands) {
     if (zydis.mnemonic == ZYDIS_MNEMONIC_EMMS) return true;
     bool mmx = false;
@@ -95,7 +100,7 @@ void prepare_unit_instruction(const ZydisDecodedInstruction& zydis, const ZydisD
             if (gpr_in_reg || gpr_in_rm) unit.gpr_operand = static_cast<u8>(i);
         }
     }
-    if (zydis.meta.isa_ext == ZYDIS_ISA_EXT_X87) {
+    if (is_x87(zydis)) {
         unit.unit = UnitInsn::Unit::X87;
         unit.waits = waits(zydis.mnemonic);
         unit.control = controls(zydis.mnemonic);
