@@ -94,8 +94,14 @@ constexpr u32 kMxcsrFlags = 0x3f, kMxcsrMasks = 0x1f80;
 
 void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
     const u32 host_mxcsr = __builtin_ia32_stmxcsr();
+    const u64 fip = image.fip, fdp = image.fdp;
+    const u16 fop = image.fop;
     std::bit_cast<Routine>(unit.routine)(memory, &registers, &image);
     __builtin_ia32_ldmxcsr(host_mxcsr);
+    // What the host's unit has there tells of the routine.
+    image.fip = fip;
+    image.fdp = fdp;
+    image.fop = fop;
 }
 
 // SSE: an exception that the guest has not masked is raised instead of a result (SDM vol. 1, 11.5.3). The host runs
@@ -119,13 +125,11 @@ Flow execute_sse(State& s, const UnitInsn& unit, void* memory, UnitRegisters& re
 // until the next waiting instruction.
 void execute_x87(State& s, const Insn& insn, void* memory, UnitRegisters& registers, FxImage& image) {
     const UnitInsn& unit = *insn.unit;
-    const u64 fdp = image.fdp;
-    const u16 fop = image.fop;
     execute(unit, memory, registers, image);
-    if (unit.control) return;  // these leave the pointers alone, or load them
+    if (unit.control) return;  // these leave the pointers alone
     image.fip = s.insn_rip;
-    image.fdp = unit.memory_operand != 0xff ? effective_address(s, insn) : fdp;
-    image.fop = (image.fsw & kErrorSummary) != 0 ? insn.x87_opcode : fop;
+    if (unit.memory_operand != 0xff) image.fdp = effective_address(s, insn);
+    if ((image.fsw & kErrorSummary) != 0) image.fop = insn.x87_opcode;
 }
 
 }  // namespace

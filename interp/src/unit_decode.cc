@@ -67,6 +67,11 @@ bool has_mmx_register(const ZydisDecodedInstruction& zydis, const ZydisDecodedOp
     });
 }
 
+// FISTTP came with SSE3 and is an x87 instruction all the same.
+bool is_x87(const ZydisDecodedInstruction& zydis) {
+    return zydis.meta.isa_ext == ZYDIS_ISA_EXT_X87 || zydis.mnemonic == ZYDIS_MNEMONIC_FISTTP;
+}
+
 bool touches_mmx_only(const ZydisDecodedInstruction& zydis, const ZydisDecodedOperand* operands) {
     switch (zydis.mnemonic) {
         case ZYDIS_MNEMONIC_EMMS: return true;
@@ -105,8 +110,7 @@ void prepare_unit_instruction(const ZydisDecodedInstruction& zydis, const ZydisD
             if (gpr_in_reg || gpr_in_rm) unit.gpr_operand = static_cast<u8>(i);
         }
     }
-    // FISTTP came with SSE3 and is an x87 instruction like FISTP.
-    if (zydis.meta.isa_ext == ZYDIS_ISA_EXT_X87 || zydis.mnemonic == ZYDIS_MNEMONIC_FISTTP) {
+    if (is_x87(zydis)) {
         unit.unit = UnitInsn::Unit::X87;
         unit.waits = waits(zydis.mnemonic);
         unit.control = controls(zydis.mnemonic);
