@@ -44,6 +44,14 @@ struct Run {
 
 enum class Element : u8 { Done, LastOfRun, Fault };
 
+// With a count of 32 bits that is 0, CPUs of this model's maker nevertheless clear the upper halves of the registers
+// that the instruction would have moved, of those in `cleared` (not in the manual; what guests can see all the same).
+void clear_upper_halves(const Run& run, std::initializer_list<Gpr> cleared) {
+    if (!run.insn.long_mode || run.insn.address_size != 4 || !(run.insn.rep || run.insn.repne)) return;
+    if ((run.s.cpu.general.gpr[RCX] & run.mask) != 0) return;
+    for (Gpr reg : cleared) write_gpr(run.s, reg, 4, run.s.cpu.general.gpr[reg]);
+}
+
 // Repeats `element` as the prefix says. `bulk(count)` may do several elements at once: it returns how many, 0 for none.
 template <class One, class Bulk>
 Flow repeat(const Run& run, One element, Bulk bulk) {
@@ -102,6 +110,7 @@ Plain plain_run(const Run& run, SegmentName segment, u64 offset, u64 elements, A
 // MOVS: ES:[(R)DI] := DS:[(R)SI].
 Flow movs(State& s, const Insn& insn, unsigned size) {
     const Run run(s, insn, size);
+    clear_upper_halves(run, {RCX, RSI, RDI});
     auto one = [&] {
         u64 value = 0;
         if (!run.read_source(value) || !run.write_destination(value)) return Element::Fault;
@@ -128,6 +137,7 @@ Flow movs(State& s, const Insn& insn, unsigned size) {
 // STOS: ES:[(R)DI] := (R)AX.
 Flow stos(State& s, const Insn& insn, unsigned size) {
     const Run run(s, insn, size);
+    clear_upper_halves(run, {RCX, RDI});
     const u64 value = read_gpr(s, RAX, size);
     auto one = [&] {
         if (!run.write_destination(value)) return Element::Fault;
@@ -191,7 +201,8 @@ Flow cmps(State& s, const Insn& insn, unsigned size) {
     const Run run(s, insn, size);
     auto one = [&] {
         u64 a = 0, b = 0;
-        if (!run.read_source(a) || !run.read_destination(b)) return Element::Fault;
+        // In this order, which shows where both fault.
+        if (!run.read_destination(b) || !run.read_source(a)) return Element::Fault;
         set_flags(s, rflags::Arithmetic, subtract_with_flags(a, b, 0, size).flags);
         run.advance(RSI);
         run.advance(RDI);
