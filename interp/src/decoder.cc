@@ -126,7 +126,7 @@ void convert_operands(const ZydisDecodedInstruction& zydis, const ZydisDecodedOp
     }
 }
 
-// String instructions and XLAT name a segment for their source without an explicit operand.
+// String instructions, XLAT and the masked stores name a segment without an explicit operand.
 SegmentName source_segment(const ZydisDecodedInstruction& zydis) {
     switch (zydis.attributes & ZYDIS_ATTRIB_HAS_SEGMENT) {
         case ZYDIS_ATTRIB_HAS_SEGMENT_CS: return CS;
@@ -140,7 +140,8 @@ SegmentName source_segment(const ZydisDecodedInstruction& zydis) {
 
 bool has_source_segment(const ZydisDecodedInstruction& zydis) {
     return zydis.meta.category == ZYDIS_CATEGORY_STRINGOP || zydis.meta.category == ZYDIS_CATEGORY_IOSTRINGOP ||
-           zydis.mnemonic == ZYDIS_MNEMONIC_XLAT;
+           zydis.mnemonic == ZYDIS_MNEMONIC_XLAT || zydis.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
+           zydis.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU;
 }
 
 }  // namespace

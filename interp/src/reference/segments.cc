@@ -162,12 +162,13 @@ Flow mov_segment(State& s, const Insn& insn) {
     return load_and_continue(s, static_cast<SegmentName>(to.reg), static_cast<u16>(selector));
 }
 
-// The stack pointer moves by the operand size; what is written are the selector's 16 bits, and what lies above them
-// stays as it is, as with all CPUs of this model's maker (SDM vol. 2B, "PUSH").
+// With 32 bits, what is written are the selector's 16, and what lies above them stays as it is, as with all CPUs of
+// this model's maker (SDM vol. 2B, "PUSH").
 Flow push_segment(State& s, const Insn& insn) {
     const u16 selector = s.cpu.segments.seg[insn.operand[0].reg].selector;
     const u64 top = (s.cpu.general.gpr[RSP] - insn.operand_size) & size_mask(stack_size(s));
-    if (!write_value(s, SS, top, sizeof selector, selector)) return Flow::Fault;
+    const unsigned written = insn.operand_size == 4 ? 2 : insn.operand_size;
+    if (!write_value(s, SS, top, written, selector)) return Flow::Fault;
     set_stack_pointer(s, top);
     return Flow::Next;
 }

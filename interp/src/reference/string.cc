@@ -44,11 +44,10 @@ struct Run {
 
 enum class Element : u8 { Done, LastOfRun, Fault };
 
-// With a count of 32 bits that is 0, CPUs of this model's maker nevertheless clear the upper halves of the registers
-// that the instruction would have moved, of those in `cleared` (not in the manual; what guests can see all the same).
+// REP MOVS and REP STOS with 32-bit addresses in 64-bit mode: CPUs of this model's maker clear the upper halves of the
+// registers that move even if nothing is moved (not in the manual, but guests can see it).
 void clear_upper_halves(const Run& run, std::initializer_list<Gpr> cleared) {
     if (!run.insn.long_mode || run.insn.address_size != 4 || !(run.insn.rep || run.insn.repne)) return;
-    if ((run.s.cpu.general.gpr[RCX] & run.mask) != 0) return;
     for (Gpr reg : cleared) write_gpr(run.s, reg, 4, run.s.cpu.general.gpr[reg]);
 }
 
@@ -173,13 +172,13 @@ Element compared(const Run& run) {
     return (run.insn.rep && !zero) || (run.insn.repne && zero) ? Element::LastOfRun : Element::Done;
 }
 
-// A fault in the middle of CMPS or SCAS with REPE or REPNE gives back the flags from before the instruction; the
-// registers stay at the element that faulted (SDM vol. 2B, "REP").
+// A fault or a trap in the middle of CMPS or SCAS with REPE or REPNE gives back the flags from before the instruction;
+// the registers stay at the element that is next (SDM vol. 2B, "REP").
 template <class One>
 Flow repeat_comparison(const Run& run, One element) {
     const u64 before = run.s.cpu.general.rflags;
     const Flow flow = repeat(run, element, no_bulk);
-    if (flow == Flow::Fault) run.s.cpu.general.rflags = before;
+    if (flow == Flow::Fault || flow == Flow::Again) run.s.cpu.general.rflags = before;
     return flow;
 }
 
