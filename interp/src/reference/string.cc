@@ -45,7 +45,8 @@ struct Run {
 enum class Element : u8 { Done, LastOfRun, Fault };
 
 // REP MOVS and REP STOS with 32-bit addresses in 64-bit mode: CPUs of this model's maker clear the upper halves of the
-// registers that move even if nothing is moved (not in the manual, but guests can see it).
+// registers that move even if nothing is moved; every string instruction does so with RCX (not in the manual, but
+// guests can see it).
 void clear_upper_halves(const Run& run, std::initializer_list<Gpr> cleared) {
     if (!run.insn.long_mode || run.insn.address_size != 4 || !(run.insn.rep || run.insn.repne)) return;
     for (Gpr reg : cleared) write_gpr(run.s, reg, 4, run.s.cpu.general.gpr[reg]);
@@ -56,6 +57,7 @@ template <class One, class Bulk>
 Flow repeat(const Run& run, One element, Bulk bulk) {
     State& s = run.s;
     if (!run.insn.rep && !run.insn.repne) return element() == Element::Fault ? Flow::Fault : Flow::Next;
+    clear_upper_halves(run, {RCX});
     // With TF set, the single-step trap comes behind every element (SDM vol. 3B, 17.3.1.4).
     u64 budget = flag(s, rflags::TF) ? 1 : kElementsAtOnce;
     while (true) {
@@ -109,7 +111,7 @@ Plain plain_run(const Run& run, SegmentName segment, u64 offset, u64 elements, A
 // MOVS: ES:[(R)DI] := DS:[(R)SI].
 Flow movs(State& s, const Insn& insn, unsigned size) {
     const Run run(s, insn, size);
-    clear_upper_halves(run, {RCX, RSI, RDI});
+    clear_upper_halves(run, {RSI, RDI});
     auto one = [&] {
         u64 value = 0;
         if (!run.read_source(value) || !run.write_destination(value)) return Element::Fault;
@@ -136,7 +138,7 @@ Flow movs(State& s, const Insn& insn, unsigned size) {
 // STOS: ES:[(R)DI] := (R)AX.
 Flow stos(State& s, const Insn& insn, unsigned size) {
     const Run run(s, insn, size);
-    clear_upper_halves(run, {RCX, RDI});
+    clear_upper_halves(run, {RDI});
     const u64 value = read_gpr(s, RAX, size);
     auto one = [&] {
         if (!run.write_destination(value)) return Element::Fault;
