@@ -190,6 +190,8 @@ DecodeResult Decoder::decode(std::span<const u8> bytes, unsigned code_size, u64 
     insn.far_branch = zydis.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
     insn.opcode = zydis.opcode;
     convert_operands(zydis, operands.data(), rip, insn);
+    // MOVSXD r16 reads 16 bits, not the 32 that Zydis speaks of (SDM vol. 2B, "MOVSX/MOVSXD").
+    if (zydis.mnemonic == ZYDIS_MNEMONIC_MOVSXD && insn.operand_size == 2) insn.operand[1].size = 2;
     if (has_source_segment(zydis)) insn.segment = source_segment(zydis);
     insn.run = find_reference(insn.mnemonic);
     // MOVSD and CMPSD name a string instruction and an SSE2 one each.
