@@ -177,6 +177,9 @@ DecodeResult Decoder::decode(std::span<const u8> bytes, unsigned code_size, u64 
     if (status == ZYDIS_STATUS_NO_MORE_DATA) return bytes.size() >= 15 ? DecodeResult::TooLong : DecodeResult::NeedMore;
     if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) return DecodeResult::TooLong;
     if (!ZYAN_SUCCESS(status)) return DecodeResult::Undefined;
+    // VEX, EVEX, XOP and 3DNow!: nothing of them is advertised, and not all has a name that says so (Knights Corner's
+    // POPCNT).
+    if (zydis.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) return DecodeResult::Undefined;
 
     insn = Insn{};
     insn.mnemonic = static_cast<u16>(zydis.mnemonic);

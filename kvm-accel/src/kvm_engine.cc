@@ -7,6 +7,7 @@
 #include <cstring>
 #include <optional>
 
+#include "coalesced_writes.h"
 #include "cpuid.h"
 #include "exits.h"
 #include "host_kind.h"
@@ -32,13 +33,15 @@ public:
           vcpu_(std::move(vcpu)),
           transfer_(std::move(transfer)),
           slots_(vm_, machine.vmem(), device_.capability(KVM_CAP_READONLY_MEM) != 0),
+          coalesced_(vm_, vcpu_),
           kicker_(vcpu_.run()),
           shadow_paging_(!nested_paging(host_kind())) {}
 
     Expected<void> start();
 
     const char* name() const override { return "kvm"; }
-    Capabilities capabilities() const override;
+    Capabilities capabilities() const override { return {.dirty_log = true}; }
+    TriedCapabilities tried_capabilities() const override { return direct_modes(device_); }
     Exit run(const Budget& budget) override;
     void kick() override { kicker_.kick(); }
     void pull(Groups groups) override;
@@ -46,7 +49,11 @@ public:
     void finish_access() override;
     u64 instructions() const override { return 0; }
     void collect_dirty() override { slots_.collect_dirty(); }
-    EngineStatistics statistics() const override { return statistics_; }
+    EngineStatistics statistics() const override {
+        EngineStatistics all = statistics_;
+        if (coalesced_count_ != 0) all.named["writes gathered by KVM"] = coalesced_count_;
+        return all;
+    }
 
 private:
     Exit counted(Exit exit) {
@@ -72,6 +79,7 @@ private:
     Exit classify();
     void transfer_in(Groups groups);
     void transfer_out(Groups groups);
+    void handle_coalesced();
     void describe_failure(Exit& exit);
     std::optional<Exit> rescue(Exit exit);
 
@@ -82,9 +90,11 @@ private:
     KvmVcpu vcpu_;
     StateTransfer transfer_;
     MemorySlots slots_;
+    CoalescedWrites coalesced_;
     Kicker kicker_;
     bool shadow_paging_;
     EngineStatistics statistics_;
+    u64 coalesced_count_ = 0;
     u64 seen_map_generation_ = 0;
     // After a port or MMIO exit the instruction is half done: KVM finishes it when it is entered again, and not before
     // then are the registers those of an instruction boundary.
@@ -99,14 +109,6 @@ Expected<void> KvmEngine::start() {
     push(Groups::All);
     if (deferred_) return fail(ExitStatus::EngineUnavailable, deferred_->text);
     return {};
-}
-
-Capabilities KvmEngine::capabilities() const {
-    const DirectModes& direct = direct_modes(device_);
-    return {.single_step = direct.single_step,
-            .dirty_log = true,
-            .direct_modes_ring0 = direct.ring0,
-            .direct_modes_ring3 = direct.ring3};
 }
 
 Expected<void> KvmEngine::rebuild_slots() {
@@ -168,10 +170,22 @@ Exit KvmEngine::classify() {
     return exit;
 }
 
+// What KVM gathered came before whatever made it come back, and is handled before that.
+void KvmEngine::handle_coalesced() {
+    for (Exit exit; coalesced_.take(exit);) {
+        if (exit.kind == ExitKind::MmioWrite && exit.address < kAliasedBelow) {
+            exit.address &= machine_.vmem().a20_mask();
+        }
+        ++statistics_.exits[static_cast<std::size_t>(exit.kind)];
+        ++coalesced_count_;
+        handle_exit(machine_, exit);
+    }
+}
+
 Exit KvmEngine::run(const Budget& budget) {
     if (deferred_) return counted(*std::exchange(deferred_, std::nullopt));
     if (budget.instructions == 0) return of_kind(ExitKind::BudgetUsed);
-    if (budget.instructions != kUnlimited && !(budget.instructions == 1 && capabilities().single_step)) {
+    if (budget.instructions != kUnlimited && !(budget.instructions == 1 && tried_capabilities().single_step)) {
         return failed("KVM cannot count instructions on this host (see 'dualvm probe'); use --engine=interp");
     }
     if (!set_single_step(budget.instructions == 1)) {
@@ -185,6 +199,7 @@ Exit KvmEngine::run(const Budget& budget) {
             if (auto built = rebuild_slots(); !built) return failed(built.error().text);
         }
         if (halted_ && !wakes_up()) return of_kind(ExitKind::Halt);
+        coalesced_.follow(machine_.vio());
         inject_events();
 
         if (!kicker_.enter(deadline)) return failed(fmt::format("no timer: {}", std::strerror(errno)));
@@ -192,6 +207,7 @@ Exit KvmEngine::run(const Budget& budget) {
         const int error = errno;
         kicker_.leave();
         access_pending_ = false;
+        handle_coalesced();
         if (result < 0) {
             if (error != EINTR && error != EAGAIN) {
                 Exit exit = failed(fmt::format("KVM_RUN failed: {}", std::strerror(error)));
@@ -229,6 +245,7 @@ void KvmEngine::finish_access() {
             }
             return;
         }
+        handle_coalesced();
         // An access that is split has further parts, which are handled here as the run loop would.
         Exit exit = classify();
         if (access_pending_) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <map>
 #include <set>
 #include <tuple>
@@ -138,8 +139,10 @@ public:
         return (attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0 ? Seen::WithModRm : Seen::WithoutModRm;
     }
 
-    void take(std::vector<InstructionForm>& into) {
-        for (auto& [key, found] : forms_) into.push_back(std::move(found.form));
+    std::vector<InstructionForm> take() {
+        std::vector<InstructionForm> forms;
+        for (auto& [key, found] : forms_) forms.push_back(std::move(found.form));
+        return forms;
     }
 
 private:
@@ -169,13 +172,15 @@ private:
 
 std::string InstructionForm::key() const { return key_of(mode, mnemonic, operands); }
 
+std::vector<InstructionForm> instruction_catalogue(const CpuModel& model, CodeMode mode) {
+    Collector collector(mode, model);
+    walk_encodings(mode, [&](std::span<const u8> bytes) { return collector.visit(bytes); });
+    return collector.take();
+}
+
 std::vector<InstructionForm> instruction_catalogue(const CpuModel& model) {
     std::vector<InstructionForm> forms;
-    for (CodeMode mode : kModes) {
-        Collector collector(mode, model);
-        walk_encodings(mode, [&](std::span<const u8> bytes) { return collector.visit(bytes); });
-        collector.take(forms);
-    }
+    for (CodeMode mode : kModes) std::ranges::move(instruction_catalogue(model, mode), std::back_inserter(forms));
     return forms;
 }
 

@@ -13,9 +13,9 @@ struct SetFeature {
     CpuidFeature feature;
 };
 
-// Leaves 1, 7, 0Dh, 14h: SDM vol. 2A, "CPUID", tables 3-8 to 3-11. Leaves 80000001h, 80000008h, 8000001Fh: AMD APM vol.
-// 3, appendix E. Leaf C0000001h: VIA. An instruction set that is not here is part of
-// every x86-64 CPU.
+// Leaves 1, 7, 0Dh, 14h: SDM vol. 2A, "CPUID", tables 3-8 to 3-11. Leaves 80000001h, 80000008h, 8000001Fh: AMD APM
+// vol. 3, appendix E. Leaf C0000001h: VIA. An instruction set that is not here is part of every x86-64 CPU; so is
+// PREFETCHWT1, for 0F 0D is a hint that a CPU which knows nothing of it ignores.
 constexpr std::array kFeatures = {
     SetFeature{"X87", {"FPU", 1, 0, 'd', 0}},
     SetFeature{"FCMOV", {"CMOV", 1, 0, 'd', 15}},
@@ -74,7 +74,6 @@ constexpr std::array kFeatures = {
     SetFeature{"AVX512CD", {"AVX512CD", 7, 0, 'b', 28}},
     SetFeature{"SHA", {"SHA", 7, 0, 'b', 29}},
     SetFeature{"AVX512BW", {"AVX512BW", 7, 0, 'b', 30}},
-    SetFeature{"PREFETCHWT1", {"PREFETCHWT1", 7, 0, 'c', 0}},
     SetFeature{"AVX512_VBMI", {"AVX512_VBMI", 7, 0, 'c', 1}},
     SetFeature{"PKU", {"PKU", 7, 0, 'c', 3}},
     SetFeature{"WAITPKG", {"WAITPKG", 7, 0, 'c', 5}},

@@ -53,8 +53,9 @@ struct InstructionForm {
     std::string key() const;  // "64/add/r32, imm8"
 };
 
-// Sorted by mode, mnemonic, operands. Takes some seconds; the result is worth keeping.
+// Sorted by mode, mnemonic, operands. Takes about a second for each mode; the result is worth keeping.
 std::vector<InstructionForm> instruction_catalogue(const CpuModel& model);
+std::vector<InstructionForm> instruction_catalogue(const CpuModel& model, CodeMode mode);
 
 // Names the form of a given instruction, as a CPU of this model reads it (TZCNT is BSF where there is no BMI1).
 class FormNames {
