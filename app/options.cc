@@ -65,6 +65,7 @@ public:
         add_trace(trace);
 
         add_disasm(add(Command::Disasm, "disasm"));
+        add_fuzz(add(Command::Fuzz, "fuzz"));
         for (CLI::App* command : app_.get_subcommands({})) add_color(*command);
     }
 
@@ -394,6 +395,46 @@ private:
                   options_.guest.memory_mebibytes = checked("-m", parse_memory_size(text));
               });
         add_syntax(to, group);
+    }
+
+    void add_fuzz(CLI::App& to) {
+        FuzzCommandOptions& f = options_.fuzz;
+        const char* group = "Cases";
+        to.add_option("FILE", f.replay, "Cases that were kept: run these again");
+        value(to, "--cases", "N", "So many (default: 100000, or as many as --minutes allows)", group,
+              [&f](const std::string& text) { f.cases = checked("--cases", parse_number(text)); });
+        value(to, "--seed", "S", "Other cases for each number (default: 1)", group,
+              [&f](const std::string& text) { f.seed = checked("--seed", parse_number(text)); });
+        value(to, "--minutes", "M", "End after that much time", group, [&f](const std::string& text) {
+            f.minutes = static_cast<double>(checked("--minutes", parse_seconds(text))) / 1e9;
+        });
+        value(to, "--only", "NAME[,NAME]", "Of these instructions only: add,fsqrt", group,
+              [&f](const std::string& text) { f.only = split(text); });
+        value(to, "--oracle", "NAME", "native (the default) or kvm: who is right", "Oracle",
+              [&f](const std::string& text) {
+                  f.kvm = choice<bool>("--oracle", text, {{"native", false}, {"kvm", true}});
+              });
+        value(to, "--jobs", "J", "Threads (default: 1)", "Oracle", [&f](const std::string& text) {
+            const u64 jobs = checked("--jobs", parse_number(text));
+            if (jobs == 0 || jobs > 256)
+                throw CLI::ValidationError("--jobs", fmt::format("{} is not in 1 to 256", text));
+            f.jobs = static_cast<unsigned>(jobs);
+        });
+        add_kvm_device(to);
+        value(to, "--regressions", "FOLDER", "Keep what is found there, a file each", "Report",
+              [&f](const std::string& text) { f.regressions = text; });
+        value(to, "--coverage", "FILE", "How many cases each instruction form had, as JSON", "Report",
+              [&f](const std::string& text) { f.coverage = text; });
+        add_json(to);
+    }
+    static std::vector<std::string> split(const std::string& list) {
+        std::vector<std::string> words;
+        for (std::size_t at = 0; at <= list.size();) {
+            const std::size_t end = std::min(list.find(',', at), list.size());
+            words.push_back(list.substr(at, end - at));
+            at = end + 1;
+        }
+        return words;
     }
 
     void add_color(CLI::App& to) {
