@@ -9,10 +9,11 @@
 #include "dualvm/boot/boot.h"
 #include "dualvm/run_loop.h"
 #include "dualvm/study/trace.h"
+#include "img_options.h"
 
 namespace dualvm::app {
 
-enum class Command : u8 { Run, Compare, Probe, Trace, Disasm };
+enum class Command : u8 { Run, Compare, Probe, Trace, Disasm, Img };
 enum class EngineName : u8 { Auto, Interp, Kvm };
 enum class ColorChoice : u8 { Auto, Always, Never };
 enum class SerialKind : u8 { Stdio, None, File };
@@ -69,6 +70,7 @@ struct Options {
     std::string output_path;  // -o; empty: standard output
     study::Syntax syntax = study::Syntax::Intel;
     DisasmOptions disasm;
+    ImgOptions img;
 };
 
 // Why there is nothing to do: help or version to print, or a mistake to explain.
