@@ -9,10 +9,11 @@
 #include "dualvm/boot/boot.h"
 #include "dualvm/run_loop.h"
 #include "dualvm/study/trace.h"
+#include "img_options.h"
 
 namespace dualvm::app {
 
-enum class Command : u8 { Run, Compare, Probe, Trace, Disasm, Fuzz };
+enum class Command : u8 { Run, Compare, Probe, Trace, Disasm, Fuzz, Img };
 enum class EngineName : u8 { Auto, Interp, Kvm };
 enum class ColorChoice : u8 { Auto, Always, Never };
 enum class SerialKind : u8 { Stdio, None, File };
@@ -82,6 +83,7 @@ struct Options {
     study::Syntax syntax = study::Syntax::Intel;
     DisasmOptions disasm;
     FuzzCommandOptions fuzz;
+    ImgOptions img;
 };
 
 // Why there is nothing to do: help or version to print, or a mistake to explain.
