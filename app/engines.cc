@@ -28,7 +28,7 @@ std::string drawback_of_kvm(const EngineOptions& options) {
     bare.rescue = false;
     auto engine = make_engine(**machine, EngineName::Kvm, bare);
     if (!engine) return engine.error().text;
-    const Capabilities can = (*engine)->capabilities();
+    const TriedCapabilities can = (*engine)->tried_capabilities();
     if ((can.direct_modes_ring0 & kKernelModes) == kKernelModes) return {};
     if ((can.direct_modes_ring3 & kKernelModes) != 0) {
         return "this host's KVM runs only user-mode code directly (--engine=kvm takes it nevertheless)";

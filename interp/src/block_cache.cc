@@ -174,6 +174,10 @@ Block* BlockCache::build(State& s, u64 physical) {
     constexpr std::size_t kLargest =
         sizeof(Block) + (kMaxInstructions + 1) * sizeof(Op) + kMaxInstructions * sizeof(Insn) + 64;
     if (arena_bytes_ - arena_used_ < kLargest) forget_all(s);
+    if (decoder_->full()) {
+        forget_all(s);
+        decoder_->forget();
+    }
 
     const u64 rip = s.cpu.general.rip, linear = cs_base_ + rip;
     const unsigned bits = code_bits(mode_);

@@ -66,8 +66,9 @@ public:
     const char* name() const override { return "interp"; }
 
     Capabilities capabilities() const override {
-        return {.exact_instruction_counts = true, .single_step = true, .dirty_log = true, .virtual_clock = true};
+        return {.exact_instruction_counts = true, .dirty_log = true, .virtual_clock = true};
     }
+    TriedCapabilities tried_capabilities() const override { return {.single_step = true}; }
 
     Exit run(const Budget& budget) override;
 
@@ -77,14 +78,19 @@ public:
         ++state_->statistics.pulls;
         copy_groups(machine_.cpu(), state_->cpu, groups);
         if (any(groups & Groups::Msrs)) machine_.cpu().msrs.tsc = read_tsc(*state_);
+        if (any(groups & Groups::Control))
+            machine_.cpu().control.cr8 = machine_.cr8().value_or(state_->cpu.control.cr8);
         if (any(groups & Groups::Fpu)) store_fx_image(state_->fx, machine_.cpu().fpu);
     }
 
     void push(Groups groups) override {
         ++state_->statistics.pushes;
         copy_groups(state_->cpu, machine_.cpu(), groups);
+        if (any(groups & Groups::Control)) machine_.cr8_changed(state_->cpu.control.cr8);
+        if (any(groups & Groups::Msrs)) machine_.apic_base_changed(state_->cpu.msrs.apic_base);
         if (any(groups & Groups::Msrs)) state_->tsc_offset = machine_.cpu().msrs.tsc - machine_.clock().now();
         if (any(groups & Groups::Fpu)) load_fx_image(state_->fx, state_->cpu.fpu);
+        if (any(groups & Groups::Events)) shutdown_ = false;  // as a RESET ends it
         if (any(groups & (Groups::Control | Groups::Segments))) {
             // Another engine may have run since: what it wrote to memory, nobody saw.
             flush_tlb(*state_);
