@@ -9,6 +9,7 @@
 #include "breakpoints.h"
 #include "dualvm/interp/interpreter.h"
 #include "fast/handler.h"
+#include "fast/mxcsr.h"
 #include "host_unit.h"
 #include "memory.h"
 #include "reference_call.h"
@@ -60,7 +61,8 @@ public:
         state_->machine = &machine;
         const TranslateOptions translate{.fast_handlers = !leaves_out(options, "fast"),
                                          .dead_flags = !leaves_out(options, "flags"),
-                                         .fuse = !leaves_out(options, "fuse")};
+                                         .fuse = !leaves_out(options, "fuse"),
+                                         .sse = !leaves_out(options, "sse")};
         blocks_ = std::make_unique<BlockCache>(*state_, options.block_cache_bytes, translate);
         state_->blocks = blocks_.get();
         if (const VirtualClock* clock = machine.virtual_clock()) state_->instructions_of_others = clock->instructions();
@@ -296,6 +298,7 @@ void Interpreter::run_chain(Block* block) {
     for (s->next_op = op; s->next_op != nullptr;) s->next_op->run(s, s->next_op, s->ticks, s->flags);
 #endif
     s->in_chain = false;
+    if (s->mxcsr_in_host) fast::give_mxcsr_back(*s);
     s->cpu.general.rflags = merge_flags(s->cpu.general.rflags, s->flags);
 }
 
@@ -347,7 +350,7 @@ void Interpreter::step() {
 }  // namespace
 
 const std::vector<std::string>& interpreter_optimisations() {
-    static const std::vector<std::string> names = {"fast", "flags", "fuse", "links"};
+    static const std::vector<std::string> names = {"fast", "flags", "fuse", "links", "sse"};
     return names;
 }
 

@@ -85,7 +85,7 @@ const void* HostUnitRoutines::find_or_make(std::span<const u8> encoding) {
 namespace {
 
 constexpr u16 kErrorSummary = 0x80;  // x87 status word (SDM vol. 1, 8.1.3)
-constexpr u32 kMxcsrFlags = 0x3f, kMxcsrMasks = 0x1f80;
+constexpr u32 kMxcsrFlags = 0x3f;
 
 void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
     const u32 host_mxcsr = __builtin_ia32_stmxcsr();
@@ -97,7 +97,7 @@ void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxIma
 // with all of them masked and tells by its flags.
 Flow execute_sse(State& s, const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
     const u32 guest = image.mxcsr;
-    image.mxcsr = (guest | kMxcsrMasks) & ~kMxcsrFlags;
+    image.mxcsr = (guest | FxImage::kMxcsrMasks) & ~kMxcsrFlags;
     execute(unit, memory, registers, image);
     const u32 raised = image.mxcsr & kMxcsrFlags;
     image.mxcsr = guest | raised;

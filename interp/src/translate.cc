@@ -47,7 +47,12 @@ FlagUse flag_use(const Insn& insn) {
         case ZYDIS_MNEMONIC_XOR:
         case ZYDIS_MNEMONIC_CMP:
         case ZYDIS_MNEMONIC_TEST:
-        case ZYDIS_MNEMONIC_NEG: return FlagUse::WritesAll;
+        case ZYDIS_MNEMONIC_NEG:
+        case ZYDIS_MNEMONIC_COMISS:
+        case ZYDIS_MNEMONIC_UCOMISS:
+        case ZYDIS_MNEMONIC_COMISD:
+        case ZYDIS_MNEMONIC_UCOMISD:
+        case ZYDIS_MNEMONIC_PTEST: return FlagUse::WritesAll;
         case ZYDIS_MNEMONIC_ADC:
         case ZYDIS_MNEMONIC_SBB: return FlagUse::Reads;
         default: return FlagUse::Keeps;
@@ -87,7 +92,8 @@ struct Position {
     u64 code_base = 0;
 };
 
-Handler choose(const Insn& insn, const Position& at, u32 mode, bool flags_dead, Op& op) {
+Handler choose(const Insn& insn, const Position& at, u32 mode, bool flags_dead, bool sse, Op& op,
+               bool& by_mxcsr) {
     fast::Choice choice;
     choice.insn = &insn;
     choice.mode = mode;
@@ -107,6 +113,19 @@ Handler choose(const Insn& insn, const Position& at, u32 mode, bool flags_dead, 
     }
     for (auto family : {fast::choose_move, fast::choose_arithmetic, fast::choose_shift, fast::choose_branch}) {
         if (Handler handler = family(choice, op)) return handler;
+    }
+    if (sse && (mode & ModeKey::kSse) != 0) {
+        for (auto family : {fast::choose_sse_move, fast::choose_sse_integer}) {
+            if (Handler handler = family(choice, op)) return handler;
+        }
+    }
+    if (sse && (mode & ModeKey::kSseMasked) != 0) {
+        for (auto family : {fast::choose_sse_float, fast::choose_sse_convert}) {
+            if (Handler handler = family(choice, op)) {
+                by_mxcsr = true;
+                return handler;
+            }
+        }
     }
     return nullptr;
 }
@@ -134,14 +153,17 @@ void translate_block(Block& block, u64 code_base, const TranslateOptions& option
 
     // Backwards, so that at each instruction it is known whether its flags will be read.
     bool flags_live = true;
+    Op* first_by_mxcsr = nullptr;  // the first operation that works by MXCSR puts the guest's into the host's
     for (unsigned i = block.count; i-- > 0;) {
         const Insn& insn = block.insns[i];
         Op& op = ops[i];
         Handler handler = nullptr;
+        bool by_mxcsr = false;
         if (options.fast_handlers && (block.mode & ModeKey::kPlain) != 0 && !insn.lock) {
             const u64 rip = (block.rip + op.rip_offset) & mask;
             const Position at{.rip = rip, .next_rip = (rip + op.length) & mask, .page = page, .code_base = code_base};
-            handler = choose(insn, at, block.mode, options.dead_flags && !flags_live, op);
+            handler = choose(insn, at, block.mode, options.dead_flags && !flags_live, options.sse, op,
+                             by_mxcsr);
         }
         if (handler == nullptr) {
             op.run = fast::reference;
@@ -149,12 +171,18 @@ void translate_block(Block& block, u64 code_base, const TranslateOptions& option
             continue;
         }
         op.run = handler;
+        if (by_mxcsr) first_by_mxcsr = &op;
         const FlagUse use = flag_use(insn);
         if (may_leave(insn) || use == FlagUse::Reads) {
             flags_live = true;
         } else if (use == FlagUse::WritesAll) {
             flags_live = false;
         }
+    }
+
+    if (first_by_mxcsr != nullptr) {
+        first_by_mxcsr->imm = std::bit_cast<u64>(first_by_mxcsr->run);
+        first_by_mxcsr->run = fast::take_mxcsr;
     }
 
     if (!options.fuse || block.count < 2) return;

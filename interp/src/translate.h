@@ -11,6 +11,7 @@ struct TranslateOptions {
     bool fast_handlers = true;  // else every instruction runs its reference implementation
     bool dead_flags = true;     // leave out flags that nobody reads
     bool fuse = true;           // compare and branch in one handler
+    bool sse = true;            // fast handlers for SSE, too
 };
 
 // Fills block.ops() from block.insns: `count` operations and the one that goes on behind them. `code_base` is what is
