@@ -68,10 +68,10 @@ EngineChoice choose_engine(const Options& options) {
 }
 
 Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engine, const EngineOptions& options) {
-    if (engine != EngineName::Kvm) return make_interpreter(machine);
+    if (engine != EngineName::Kvm) return make_interpreter(machine, {.without = options.without});
     KvmOptions kvm;
     kvm.device = options.kvm_device;
-    if (options.rescue) kvm.rescue = make_interpreter(machine);
+    if (options.rescue) kvm.rescue = make_interpreter(machine, {.without = options.without});
     return make_kvm_engine(machine, std::move(kvm));
 }
 

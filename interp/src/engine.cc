@@ -27,10 +27,6 @@ Nanoseconds host_now() {
     return static_cast<Nanoseconds>(t.tv_sec) * 1'000'000'000 + static_cast<Nanoseconds>(t.tv_nsec);
 }
 
-bool leaves_out(const InterpreterOptions& options, const char* name) {
-    return std::find(options.without.begin(), options.without.end(), name) != options.without.end();
-}
-
 // Instructions that enter a handler of the guest's: the single-step trap they began with is not taken behind them.
 bool enters_handler(const Insn& insn) {
     switch (insn.mnemonic) {
@@ -57,13 +53,10 @@ void copy_groups(CpuFile& to, const CpuFile& from, Groups groups) {
 class Interpreter final : public Engine {
 public:
     Interpreter(Machine& machine, const InterpreterOptions& options)
-        : machine_(machine), state_(std::make_unique<State>()), link_(!leaves_out(options, "links")) {
+        : machine_(machine), state_(std::make_unique<State>()) {
         state_->machine = &machine;
-        const TranslateOptions translate{.fast_handlers = !leaves_out(options, "fast"),
-                                         .dead_flags = !leaves_out(options, "flags"),
-                                         .fuse = !leaves_out(options, "fuse"),
-                                         .sse = !leaves_out(options, "sse")};
-        blocks_ = std::make_unique<BlockCache>(*state_, options.block_cache_bytes, translate);
+        state_->use = all_optimisations_but(options.without);
+        blocks_ = std::make_unique<BlockCache>(*state_, options.block_cache_bytes);
         state_->blocks = blocks_.get();
         if (const VirtualClock* clock = machine.virtual_clock()) state_->instructions_of_others = clock->instructions();
         machine.vmem().set_write_observer([this](u64 address, u64 size) { blocks_->written(*state_, address, size); });
@@ -140,7 +133,6 @@ private:
     Machine& machine_;
     std::unique_ptr<State> state_;
     std::unique_ptr<BlockCache> blocks_;
-    bool link_;
     bool shutdown_ = false;  // triple fault
     std::atomic<bool> kicked_{false};
     u64 seen_map_generation_ = 0, seen_dirty_generation_ = 0;
@@ -266,7 +258,7 @@ void Interpreter::run_slice() {
         s.code_written = false;
         switch (s.leave_reason) {
             case Leave::Link:
-                if (link_) linking = s.op;
+                if (s.use.links) linking = s.op;
                 taken = s.link_taken;
                 break;
             case Leave::Budget: break;
@@ -291,11 +283,13 @@ void Interpreter::run_chain(Block* block) {
     const i64 ticks = s->ticks - block->count;
     const u32 flags = pack_flags(s->cpu.general.rflags);
 #if DUALVM_THREADED
-    op->run(s, op, ticks, flags);
+    op->run(s, op, ticks, flags, s->cpu.general.gpr[RSP]);
 #else
     s->ticks = ticks;
     s->flags = flags;
-    for (s->next_op = op; s->next_op != nullptr;) s->next_op->run(s, s->next_op, s->ticks, s->flags);
+    for (s->next_op = op; s->next_op != nullptr;) {
+        s->next_op->run(s, s->next_op, s->ticks, s->flags, s->cpu.general.gpr[RSP]);
+    }
 #endif
     s->in_chain = false;
     if (s->mxcsr_in_host) fast::give_mxcsr_back(*s);
@@ -348,11 +342,6 @@ void Interpreter::step() {
 }
 
 }  // namespace
-
-const std::vector<std::string>& interpreter_optimisations() {
-    static const std::vector<std::string> names = {"fast", "flags", "fuse", "links", "sse"};
-    return names;
-}
 
 std::unique_ptr<Engine> make_interpreter(Machine& machine, const InterpreterOptions& options) {
     return std::make_unique<Interpreter>(machine, options);

@@ -1,9 +1,9 @@
 // The guest's MXCSR in the host's register.
 //
-// SSE arithmetic rounds, flushes and flags by MXCSR. A chain of handlers does not set it for each instruction: the first
-// block that needs it puts the guest's there, and whoever leaves the chain, or calls code that is not a handler, puts the
-// host's back first. Blocks that may do so are those of ModeKey::kSseMasked, in which no exception can be raised; the
-// flags gather in the register as they do in the guest's.
+// SSE arithmetic rounds, flushes and flags by MXCSR. A chain of handlers does not set it for each instruction: the
+// first block that needs it puts the guest's there, and whoever leaves the chain, or calls code that is not a handler,
+// puts the host's back first. Blocks that may do so are those of ModeKey::kSseMasked, in which no exception can be
+// raised; the flags gather in the register as they do in the guest's.
 #pragma once
 
 #include "../state.h"

@@ -9,7 +9,7 @@ namespace dualvm::interp::fast {
 namespace {
 
 // Kept out of line: the common way out of `reference` is straight on.
-[[gnu::noinline]] void leave_after(DUALVM_ARGUMENTS, Flow flow) {
+[[gnu::noinline]] void leave_after(State* s, const Op* op, i64 ticks, u32 flags, Flow flow) {
     const i64 not_done = block_of(op)->count - op->position - 1;
     Leave reason = Leave::Lookup;
     switch (flow) {
@@ -32,6 +32,7 @@ void reference(DUALVM_ARGUMENTS) {
     if (__builtin_expect(mxcsr_in_host, 0)) give_mxcsr_back(*s);
     const Flow flow = run_reference(*s, insn_of(op), rip_of(op));
     flags = pack_flags(s->cpu.general.rflags);
+    sp = s->cpu.general.gpr[RSP];
     if (__builtin_expect(flow != Flow::Next || s->code_written || s->io_done, 0)) {
         return leave_after(s, op, ticks, flags, flow);
     }

@@ -33,7 +33,8 @@ inline const Bytes<kSize>& bytes(const State* s, u16 offset) {
     return bytes<kSize>(reinterpret_cast<const char*>(s) + offset);
 }
 
-// Always all of a register: the CPU forwards a 16-byte store to any load within it, but a short store to no longer load.
+// Always all of a register: the CPU forwards a 16-byte store to any load within it, but a short store to no longer
+// load.
 inline Vector get_vector(const State* s, u16 offset) {
     return *reinterpret_cast<const Vector*>(reinterpret_cast<const char*>(s) + offset);
 }
@@ -45,20 +46,20 @@ inline u16 vector_offset(u8 reg) { return static_cast<u16>(State::kFxOffset + of
 
 // xmm := xmm OP source. TEXT is the instruction; kBytes what it reads of a memory operand. Volatile: it is done even if
 // nobody wants the result, for MXCSR's flags, and stays behind the loading of MXCSR.
-#define DUALVM_SSE_OPERATION(NAME, TEXT, SIZE)                                   \
-    struct NAME {                                                                \
-        static constexpr unsigned kBytes = SIZE;                                 \
-        static void run(Vector& d, const Bytes<SIZE>& source) {                  \
-            asm volatile(TEXT " %1, %0" : "+x"(d) : "m"(source));                \
-        }                                                                        \
+#define DUALVM_SSE_OPERATION(NAME, TEXT, SIZE)                    \
+    struct NAME {                                                 \
+        static constexpr unsigned kBytes = SIZE;                  \
+        static void run(Vector& d, const Bytes<SIZE>& source) {   \
+            asm volatile(TEXT " %1, %0" : "+x"(d) : "m"(source)); \
+        }                                                         \
     };
 
 template <class Operation>
-void sse_register(DUALVM_ARGUMENTS) {
+DUALVM_STEP sse_register(DUALVM_STEP_ARGUMENTS) {
     Vector d = get_vector(s, op->dst);
     Operation::run(d, bytes<Operation::kBytes>(s, op->src));
     set_vector(s, op->dst, d);
-    DUALVM_NEXT;
+    return true;
 }
 
 // The host address of an operand of an instruction that wants 16 bytes aligned.
@@ -80,21 +81,14 @@ inline u8* host_to_write_sse(const State* s, u64 linear) {
 }
 
 template <class Operation, Form kForm>
-void sse_memory(DUALVM_ARGUMENTS) {
+DUALVM_STEP sse_memory(DUALVM_STEP_ARGUMENTS) {
     const u8* m = host_to_read_sse<Operation::kBytes>(s, address<kForm>(s, op));
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    if (__builtin_expect(m == nullptr, 0)) return false;
     Vector d = get_vector(s, op->dst);
     Operation::run(d, bytes<Operation::kBytes>(m));
     set_vector(s, op->dst, d);
-    DUALVM_NEXT;
+    return true;
 }
-
-// kHandler<Arguments..., Form> for the form at hand.
-#define DUALVM_BY_FORM(FORM, HANDLER, ...)                                  \
-    ((FORM) == Form::Base      ? Handler{HANDLER<__VA_ARGS__, Form::Base>}    \
-     : (FORM) == Form::Indexed ? Handler{HANDLER<__VA_ARGS__, Form::Indexed>} \
-     : (FORM) == Form::Segment ? Handler{HANDLER<__VA_ARGS__, Form::Segment>} \
-                               : Handler{HANDLER<__VA_ARGS__, Form::Address32>})
 
 // xmm := xmm OP xmm/memory.
 template <class Operation>
@@ -104,10 +98,10 @@ Handler choose_sse(const Choice& c, Op& op) {
     op.dst = vector_offset(a.reg);
     if (b.kind == OperandKind::Xmm) {
         op.src = vector_offset(b.reg);
-        return sse_register<Operation>;
+        return single<sse_register<Operation>>;
     }
     if (b.kind != OperandKind::Memory || b.size != Operation::kBytes) return nullptr;
-    return DUALVM_BY_FORM(c.form, sse_memory, Operation);
+    return by_form(c.form, [&]<Form kForm>() -> Handler { return single<sse_memory<Operation, kForm>>; });
 }
 
 }  // namespace dualvm::interp::fast

@@ -8,12 +8,11 @@ namespace dualvm::interp::fast {
 namespace {
 
 // xmm := converted xmm/memory.
-#define DUALVM_SSE_CONVERT(ROW)                                                                   \
-    ROW(CVTSS2SD, "cvtss2sd", 4) ROW(CVTSD2SS, "cvtsd2ss", 8)                                     \
-    ROW(CVTPS2PD, "cvtps2pd", 8) ROW(CVTPD2PS, "cvtpd2ps", 16)                                    \
-    ROW(CVTDQ2PS, "cvtdq2ps", 16) ROW(CVTDQ2PD, "cvtdq2pd", 8)                                    \
-    ROW(CVTPS2DQ, "cvtps2dq", 16) ROW(CVTTPS2DQ, "cvttps2dq", 16)                                 \
-    ROW(CVTPD2DQ, "cvtpd2dq", 16) ROW(CVTTPD2DQ, "cvttpd2dq", 16)
+#define DUALVM_SSE_CONVERT(ROW)                                                                  \
+    ROW(CVTSS2SD, "cvtss2sd", 4)                                                                 \
+    ROW(CVTSD2SS, "cvtsd2ss", 8) ROW(CVTPS2PD, "cvtps2pd", 8) ROW(CVTPD2PS, "cvtpd2ps", 16)      \
+        ROW(CVTDQ2PS, "cvtdq2ps", 16) ROW(CVTDQ2PD, "cvtdq2pd", 8) ROW(CVTPS2DQ, "cvtps2dq", 16) \
+            ROW(CVTTPS2DQ, "cvttps2dq", 16) ROW(CVTPD2DQ, "cvtpd2dq", 16) ROW(CVTTPD2DQ, "cvttpd2dq", 16)
 
 #define DUALVM_ROW(NAME, TEXT, SIZE) DUALVM_SSE_OPERATION(NAME, TEXT, SIZE)
 DUALVM_SSE_CONVERT(DUALVM_ROW)
@@ -29,22 +28,24 @@ Handler choose_from_integer(const Choice& c, Op& op) {
     const Operand &a = c.insn->operand[0], &b = c.insn->operand[1];
     op.dst = vector_offset(a.reg);
     if (b.kind == OperandKind::Memory) {
-        return b.size == 8 ? DUALVM_BY_FORM(c.form, sse_memory, Wide) : DUALVM_BY_FORM(c.form, sse_memory, Narrow);
+        return b.size == 8
+                   ? by_form(c.form, [&]<Form kForm>() -> Handler { return single<sse_memory<Wide, kForm>>; })
+                   : by_form(c.form, [&]<Form kForm>() -> Handler { return single<sse_memory<Narrow, kForm>>; });
     }
     op.src = register_offset(b);
-    return b.size == 8 ? sse_register<Wide> : sse_register<Narrow>;
+    return b.size == 8 ? single<sse_register<Wide>> : single<sse_register<Narrow>>;
 }
 
 // To a general register.
-#define DUALVM_SSE_TO_INTEGER(NAME, TEXT, SIZE)                                       \
-    struct NAME {                                                                     \
-        static constexpr unsigned kBytes = SIZE;                                      \
-        template <class T>                                                            \
-        static T run(const Bytes<SIZE>& source) {                                     \
-            T result;                                                                 \
-            asm volatile(TEXT " %1, %0" : "=r"(result) : "m"(source));                \
-            return result;                                                            \
-        }                                                                             \
+#define DUALVM_SSE_TO_INTEGER(NAME, TEXT, SIZE)                        \
+    struct NAME {                                                      \
+        static constexpr unsigned kBytes = SIZE;                       \
+        template <class T>                                             \
+        static T run(const Bytes<SIZE>& source) {                      \
+            T result;                                                  \
+            asm volatile(TEXT " %1, %0" : "=r"(result) : "m"(source)); \
+            return result;                                             \
+        }                                                              \
     };
 DUALVM_SSE_TO_INTEGER(Cvtss2si, "cvtss2si", 4)
 DUALVM_SSE_TO_INTEGER(Cvttss2si, "cvttss2si", 4)
@@ -53,26 +54,27 @@ DUALVM_SSE_TO_INTEGER(Cvttsd2si, "cvttsd2si", 8)
 #undef DUALVM_SSE_TO_INTEGER
 
 template <class Operation, class T>
-void to_integer_register(DUALVM_ARGUMENTS) {
+DUALVM_STEP to_integer_register(DUALVM_STEP_ARGUMENTS) {
     set<T>(s, op->dst, Operation::template run<T>(bytes<Operation::kBytes>(s, op->src)));
-    DUALVM_NEXT;
+    return true;
 }
 
 template <class Operation, class T, Form kForm>
-void to_integer_memory(DUALVM_ARGUMENTS) {
+DUALVM_STEP to_integer_memory(DUALVM_STEP_ARGUMENTS) {
     const u8* m = host_to_read<Operation::kBytes>(s, address<kForm>(s, op));
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    if (__builtin_expect(m == nullptr, 0)) return false;
     set<T>(s, op->dst, Operation::template run<T>(bytes<Operation::kBytes>(m)));
-    DUALVM_NEXT;
+    return true;
 }
 
 template <class Operation, class T>
 Handler choose_to_integer_sized(const Choice& c, Op& op) {
     const Operand& b = c.insn->operand[1];
     op.dst = register_offset(c.insn->operand[0]);
-    if (b.kind == OperandKind::Memory) return DUALVM_BY_FORM(c.form, to_integer_memory, Operation, T);
+    if (b.kind == OperandKind::Memory)
+        return by_form(c.form, [&]<Form kForm>() -> Handler { return single<to_integer_memory<Operation, T, kForm>>; });
     op.src = vector_offset(b.reg);
-    return to_integer_register<Operation, T>;
+    return single<to_integer_register<Operation, T>>;
 }
 
 template <class Operation>
