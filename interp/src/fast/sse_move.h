@@ -55,12 +55,13 @@ DUALVM_SSE_MOVE(MoveHighToLow, "movhlps")
 DUALVM_SSE_MOVE(MoveLowToHigh, "movlhps")
 #undef DUALVM_SSE_MOVE
 
-#define DUALVM_SSE_STORE(NAME, TEXT, SIZE)                                          \
-    struct NAME {                                                                   \
-        static constexpr unsigned kBytes = SIZE;                                    \
-        static void run(void* to, Vector from) {                                    \
-            asm(TEXT " %1, %0" : "=m"(*static_cast<Bytes<SIZE>*>(to)) : "x"(from)); \
-        }                                                                           \
+// Volatile: compilers drop an assembly whose only result is memory that they see nobody read.
+#define DUALVM_SSE_STORE(NAME, TEXT, SIZE)                                                   \
+    struct NAME {                                                                            \
+        static constexpr unsigned kBytes = SIZE;                                             \
+        static void run(void* to, Vector from) {                                             \
+            asm volatile(TEXT " %1, %0" : "=m"(*static_cast<Bytes<SIZE>*>(to)) : "x"(from)); \
+        }                                                                                    \
     };
 DUALVM_SSE_STORE(StoreSingle, "movss", 4)
 DUALVM_SSE_STORE(StoreDouble, "movsd", 8)
