@@ -9,6 +9,7 @@
 #include "breakpoints.h"
 #include "dualvm/interp/interpreter.h"
 #include "fast/handler.h"
+#include "fast/mxcsr.h"
 #include "host_unit.h"
 #include "memory.h"
 #include "reference_call.h"
@@ -298,6 +299,7 @@ void Interpreter::run_chain(Block* block) {
     }
 #endif
     s->in_chain = false;
+    if (s->mxcsr_in_host) fast::give_mxcsr_back(*s);
     s->cpu.general.rflags = merge_flags(s->cpu.general.rflags, s->flags);
 }
 

@@ -90,7 +90,7 @@ namespace {
 
 constexpr u16 kErrorSummary = 0x80;  // x87 status word (SDM vol. 1, 8.1.3)
 constexpr u16 kX87Masks = 0x3f, kX87Top = 0x3800;
-constexpr u32 kMxcsrFlags = 0x3f, kMxcsrMasks = 0x1f80;
+constexpr u32 kMxcsrFlags = 0x3f;
 
 void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
     const u32 host_mxcsr = __builtin_ia32_stmxcsr();
@@ -109,7 +109,7 @@ constexpr u32 kBeforeComputing = 0x07, kUnderflow = 0x10, kFlushToZero = 0x8000;
 // Executes it with the given MXCSR, all exceptions masked; the flags that it raised.
 u32 execute_masked(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image, u32 mxcsr) {
     const u16 fcw = image.fcw, fsw = image.fsw;
-    image.mxcsr = (mxcsr | kMxcsrMasks) & ~kMxcsrFlags;
+    image.mxcsr = (mxcsr | FxImage::kMxcsrMasks) & ~kMxcsrFlags;
     image.fcw |= kX87Masks;  // an x87 exception that waits is not to be met by the host
     execute(unit, memory, registers, image);
     image.fcw = fcw;
