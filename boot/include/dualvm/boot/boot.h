@@ -27,7 +27,7 @@ Expected<Protocol> protocol_from_name(std::string_view name);
 // What `dualvm run` is told about the guest.
 struct BootConfig {
     std::string kernel;               // path of the image; empty: firmware runs
-    std::string firmware;             // path of a BIOS image
+    std::string firmware{};           // path of a BIOS image
     std::vector<std::string> initrd;  // modules, each "path arguments"; see split_initrd()
     std::string append;               // command line
     Protocol protocol = Protocol::Auto;
