@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 
+#include "dualvm/devices/pci.h"
 #include "dualvm/devices/uart16550.h"
 #include "dualvm/devices/vga_text.h"
 #include "dualvm/machine.h"
@@ -31,9 +32,11 @@ public:
     // True if serial_input() can wake a guest that waits in HLT.
     bool serial_input_interrupts() const { return com1_->interrupts_on_input(); }
     const VgaText& vga() const { return *vga_; }
+    PciBus& pci() { return *pci_; }
 
 private:
     Pc() = default;
+    PciBus* pci_ = nullptr;
     Uart16550* com1_ = nullptr;
     VgaText* vga_ = nullptr;
 };
