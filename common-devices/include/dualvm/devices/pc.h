@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "dualvm/devices/fw_cfg.h"
+#include "dualvm/devices/pci.h"
 #include "dualvm/devices/rtc_mc146818.h"
 #include "dualvm/devices/uart16550.h"
 #include "dualvm/devices/vga_text.h"
@@ -49,9 +50,11 @@ public:
     // Tells firmware where to look for what to boot: of the letters a (floppies), c (hard disks), d (CD-ROMs) and n
     // (network), up to three.
     void set_boot_order(std::string_view letters);
+    PciBus& pci() { return *pci_; }
 
 private:
     Pc() = default;
+    PciBus* pci_ = nullptr;
     Uart16550* com1_ = nullptr;
     VgaText* vga_ = nullptr;
     RtcMc146818* rtc_ = nullptr;
