@@ -150,6 +150,8 @@ void walk_evex(const Visit& visit) {
 
 }  // namespace
 
+void walk_legacy_encodings(CodeMode mode, const Visit& visit) { walk_legacy(mode, visit); }
+
 void walk_encodings(CodeMode mode, const Visit& visit) {
     constexpr std::array<u8, 3> kVexMaps = {1, 2, 3}, kXopMaps = {8, 9, 10};
     walk_legacy(mode, visit);
