@@ -9,10 +9,11 @@
 #include "dualvm/boot/boot.h"
 #include "dualvm/run_loop.h"
 #include "dualvm/study/trace.h"
+#include "img_options.h"
 
 namespace dualvm::app {
 
-enum class Command : u8 { Run, Compare, Probe, Trace, Disasm };
+enum class Command : u8 { Run, Compare, Probe, Trace, Disasm, Fuzz, Img };
 enum class EngineName : u8 { Auto, Interp, Kvm };
 enum class ColorChoice : u8 { Auto, Always, Never };
 enum class SerialKind : u8 { Stdio, None, File };
@@ -54,6 +55,17 @@ struct DisasmOptions {
     bool raw = false;
 };
 
+struct FuzzCommandOptions {
+    bool kvm = false;          // the oracle; else the host's CPU in a child process
+    std::optional<u64> cases;  // not said: 100,000, or as many as --minutes allows
+    u64 seed = 1;
+    std::optional<double> minutes;
+    unsigned jobs = 1;
+    std::vector<std::string> only;
+    std::string coverage, regressions;  // a file, a folder to write to
+    std::vector<std::string> replay;    // files with cases, instead of generated ones
+};
+
 struct Options {
     Command command = Command::Run;
     GuestOptions guest;
@@ -70,6 +82,8 @@ struct Options {
     std::string output_path;  // -o; empty: standard output
     study::Syntax syntax = study::Syntax::Intel;
     DisasmOptions disasm;
+    FuzzCommandOptions fuzz;
+    ImgOptions img;
 };
 
 // Why there is nothing to do: help or version to print, or a mistake to explain.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -51,6 +52,28 @@ Parsed<u64> parse_memory_size(std::string_view text) {
         default: return wrong();
     }
     return d.value > kLargest >> shift ? kLargest : d.value << shift;
+}
+
+Parsed<u64> parse_disk_size(std::string_view text) {
+    const auto wrong = [&] {
+        return tl::unexpected(fmt::format("'{}' is not a size: 512, 10M, 4G and 1.5T are", text));
+    };
+    const Digits d = digits(text, 10);
+    if (!d.any || d.too_large) return wrong();
+    std::string_view rest = d.rest;
+    double fraction = 0;
+    if (rest.starts_with('.')) {
+        const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), fraction);
+        if (error != std::errc{}) return wrong();
+        rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
+    }
+    constexpr std::string_view kUnits = "bkmgtpe";
+    const std::size_t unit =
+        rest.empty() ? 0 : kUnits.find(static_cast<char>(std::tolower(static_cast<unsigned char>(rest[0]))));
+    if (rest.size() > 1 || unit == std::string_view::npos || (fraction != 0 && unit == 0)) return wrong();
+    const unsigned shift = static_cast<unsigned>(unit) * 10;
+    if (d.value > kLargest >> shift >> 1) return tl::unexpected(fmt::format("{} is more than a disk can have", text));
+    return (d.value << shift) + static_cast<u64>(fraction * static_cast<double>(u64{1} << shift));
 }
 
 Parsed<u64> parse_number(std::string_view text) {

@@ -16,6 +16,8 @@ using Parsed = tl::expected<T, std::string>;
 
 // "384", "512M", "1G": MiB. A number too large to hold is taken as the largest, for the machine to refuse.
 Parsed<u64> parse_memory_size(std::string_view text);
+// "512", "10M", "1.5G": bytes, or units of 1024 (K), its square (M) and so on (G, T, P, E).
+Parsed<u64> parse_disk_size(std::string_view text);
 // "1000000", "0x10": a count or an address.
 Parsed<u64> parse_number(std::string_view text);
 // "10", "0.5": seconds, more than 0.

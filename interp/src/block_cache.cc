@@ -72,6 +72,9 @@ void BlockCache::refresh_mode(State& s) {
     const bool alignment_checks =
         s.user && (s.cpu.control.cr0 & cr0::AM) != 0 && (s.cpu.general.rflags & rflags::AC) != 0;
     if (!alignment_checks) mode |= ModeKey::kPlain;
+    const bool sse = (s.cpu.control.cr0 & (cr0::EM | cr0::TS)) == 0 && (s.cpu.control.cr4 & cr4::OSFXSR) != 0;
+    if (sse) mode |= ModeKey::kSse;
+    if (sse && s.fx.masks_sse()) mode |= ModeKey::kSseMasked;
     mode_ = mode;
     // The same RIP means another place when CS has another base.
     if (s.cpu.code_base() != cs_base_) {

@@ -90,7 +90,7 @@ namespace {
 
 constexpr u16 kErrorSummary = 0x80;  // x87 status word (SDM vol. 1, 8.1.3)
 constexpr u16 kX87Masks = 0x3f, kX87Top = 0x3800;
-constexpr u32 kMxcsrFlags = 0x3f, kMxcsrMasks = 0x1f80;
+constexpr u32 kMxcsrFlags = 0x3f;
 
 void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
     const u32 host_mxcsr = __builtin_ia32_stmxcsr();
@@ -104,20 +104,44 @@ void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxIma
     image.fop = fop;
 }
 
-// SSE: an exception that the guest has not masked is raised instead of a result (SDM vol. 1, 11.5.3). The host runs
-// with all of them masked and tells by its flags.
-Flow execute_sse(State& s, const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
-    const u32 guest = image.mxcsr;
+constexpr u32 kBeforeComputing = 0x07, kUnderflow = 0x10, kFlushToZero = 0x8000;  // invalid, denormal, divide by zero
+
+// Executes it with the given MXCSR, all exceptions masked; the flags that it raised.
+u32 execute_masked(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image, u32 mxcsr) {
     const u16 fcw = image.fcw, fsw = image.fsw;
-    image.mxcsr = (guest | kMxcsrMasks) & ~kMxcsrFlags;
+    image.mxcsr = (mxcsr | FxImage::kMxcsrMasks) & ~kMxcsrFlags;
     image.fcw |= kX87Masks;  // an x87 exception that waits is not to be met by the host
     execute(unit, memory, registers, image);
     image.fcw = fcw;
     image.fsw = static_cast<u16>((image.fsw & kX87Top) | (fsw & ~kX87Top));  // TOP alone may have changed, to 0
-    const u32 raised = image.mxcsr & kMxcsrFlags;
+    return image.mxcsr & kMxcsrFlags;
+}
+
+// SSE: an exception that the guest has not masked is raised instead of a result (SDM vol. 1, 11.5.3). The host runs
+// with all of them masked and tells by its flags.
+Flow execute_sse(State& s, const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
+    const u32 guest = image.mxcsr, unmasked = ~(guest >> 7) & kMxcsrFlags;
+    if (unmasked == 0) {
+        image.mxcsr = guest | execute_masked(unit, memory, registers, image, guest);
+        return Flow::Next;
+    }
+    const FxImage before = image;
+    const UnitRegisters registers_before = registers;
+    u32 raised = execute_masked(unit, memory, registers, image, guest);
+    if ((raised & unmasked & kBeforeComputing) != 0) {
+        raised &= kBeforeComputing;  // then nothing was computed (SDM vol. 1, 11.5.3.3)
+    } else if ((unmasked & kUnderflow) != 0) {
+        // Masked, an exact result that is tiny is no underflow; unmasked, it is (SDM vol. 1, 4.9.1.5). Flushing to zero
+        // makes the host tell.
+        FxImage flushed = before;
+        UnitRegisters ignored = registers_before;
+        std::array<u8, 16> scratch{};
+        std::memcpy(scratch.data(), memory, scratch.size());
+        raised |= execute_masked(unit, scratch.data(), ignored, flushed, guest | kFlushToZero) & kUnderflow;
+    }
     image.mxcsr = guest | raised;
-    if ((raised & ~(guest >> 7) & kMxcsrFlags) == 0) return Flow::Next;
-    s.fx.mxcsr = guest | raised;
+    if ((raised & unmasked) == 0) return Flow::Next;
+    s.fx.mxcsr = image.mxcsr;
     return (s.cpu.control.cr4 & cr4::OSXMMEXCPT) != 0 ? s.raise(XM) : s.raise(UD);
 }
 
@@ -128,8 +152,10 @@ void execute_x87(State& s, const Insn& insn, void* memory, UnitRegisters& regist
     execute(unit, memory, registers, image);
     if (unit.control) return;  // these leave the pointers alone
     image.fip = s.insn_rip;
+    // Opcode and data pointer are stored when an exception is not masked: CPUID.7.EBX[6] (SDM vol. 1, 8.1.8, 8.1.9).
+    if ((image.fsw & kErrorSummary) == 0) return;
+    image.fop = insn.x87_opcode;
     if (unit.memory_operand != 0xff) image.fdp = effective_address(s, insn);
-    if ((image.fsw & kErrorSummary) != 0) image.fop = insn.x87_opcode;
 }
 
 }  // namespace

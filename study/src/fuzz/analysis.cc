@@ -123,14 +123,10 @@ CaseAnalysis Analyser::analyse(const Case& c) const {
         undefined |= now;
         ever |= now;
         branches = branches || zydis.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
-        switch (zydis.meta.isa_ext) {
-            case ZYDIS_ISA_EXT_BASE:
-            case ZYDIS_ISA_EXT_LONGMODE: break;
-            default: analysis.uses_fpu = true;
-        }
-        if (zydis.mnemonic == ZYDIS_MNEMONIC_FXSAVE || zydis.mnemonic == ZYDIS_MNEMONIC_FXRSTOR ||
-            zydis.mnemonic == ZYDIS_MNEMONIC_FXSAVE64 || zydis.mnemonic == ZYDIS_MNEMONIC_FXRSTOR64) {
-            analysis.uses_fpu = true;
+        for (const ZydisDecodedOperand& o : i.decoded.visible()) {
+            if (o.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o.reg.value) == ZYDIS_REGCLASS_SEGMENT) {
+                analysis.reads_selectors = true;
+            }
         }
         analysis.instructions.push_back(i);
         at += i.length;

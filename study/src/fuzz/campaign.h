@@ -25,11 +25,14 @@ private:
     void count_coverage(const Case& c, const CaseAnalysis& analysis);
     void found(u64 index, const Case& c, const CaseAnalysis& analysis, Runner& tested,
                const std::vector<FieldDifference>& differences, std::size_t most_findings);
-    std::vector<FieldDifference> differences(const Case& c, const CaseAnalysis& analysis, Runner& tested);
+    // Runs it on both; nothing if there is nothing to learn from it.
+    std::optional<std::vector<FieldDifference>> differences(const Case& c, const CaseAnalysis& analysis,
+                                                            Runner& tested);
 
     FormNames names_;
     Analyser analyser_;
     std::unique_ptr<Runner> oracle_;
+    Distrust distrust_;
     std::vector<std::unique_ptr<Runner>> tested_;
     CaseResult oracle_result_, tested_result_;
     FuzzReport report_;
