@@ -25,9 +25,8 @@ struct Refused {
     bool takes_value;
 };
 constexpr Refused kRefused[] = {
-    {"--hda", "hard disks", true},    {"--cdrom", "CD-ROM drives", true}, {"--fda", "floppy disks", true},
-    {"--boot", "boot order", true},   {"--bios", "firmware", true},       {"--gdb", "debugger's port", true},
-    {"-s", "debugger's port", false}, {"-S", "debugger's port", false},
+    {"--hda", "hard disks", true},      {"--cdrom", "CD-ROM drives", true}, {"--fda", "floppy disks", true},
+    {"--gdb", "debugger's port", true}, {"-s", "debugger's port", false},   {"-S", "debugger's port", false},
 };
 
 class Parser {
@@ -169,7 +168,14 @@ private:
         }
         const bool boots = options_.command == Command::Run || options_.command == Command::Compare ||
                            options_.command == Command::Trace;
-        if (boots && !kernel_given_) return wrong("no guest: -kernel FILE names one");
+        boot::BootConfig& boot = options_.guest.boot;
+        if (boots && boot.kernel.empty() && boot.firmware.empty()) return wrong("no guest: -kernel FILE names one");
+        if (!boot.kernel.empty() && !boot.firmware.empty()) {
+            return wrong("-kernel starts a kernel without firmware, and -bios is firmware: give one of them");
+        }
+        if (boot.kernel.empty() && (!boot.append.empty() || !boot.initrd.empty())) {
+            return wrong("-append and -initrd go with -kernel");
+        }
         const EngineOptions& engine = options_.engine;
         const bool kvm = engine.engine == EngineName::Kvm;
         if (kvm && engine.clock == ClockKind::Virtual) {
@@ -242,7 +248,7 @@ private:
         const char* group = "The guest";
         value(to, "--kernel", "FILE", "The guest: Multiboot, PVH, Linux bzImage or boot sector", group,
               [this](const std::string& text) {
-                  kernel_given_ = true;
+                  if (text.empty()) throw CLI::ValidationError("-kernel", "the name of the file is empty");
                   options_.guest.boot.kernel = text;
               });
         value(to, "--initrd", "FILE[,FILE]", "Initial RAM disk, or Multiboot modules", group,
@@ -260,8 +266,16 @@ private:
                   options_.guest.boot.protocol = *protocol;
               });
         flag(to, "--no-reboot", "A reset by the guest ends the run", group, [this] { options_.guest.reboot = false; });
-        flag(to, "--no-acpi", "Accepted: there is no ACPI in this version", group, [] {});
-        flag(to, "--nographic", "Accepted: there is no graphics window", group, [] {});
+        value(to, "--bios", "FILE", "Firmware, for a guest without -kernel (default: SeaBIOS)", group,
+              [this](const std::string& text) {
+                  if (text.empty()) throw CLI::ValidationError("-bios", "the name of the file is empty");
+                  options_.guest.boot.firmware = text;
+              });
+        value(to, "--boot", "ORDER", "Letters a, c, d, n, or order=,once=,menu=: see below", group,
+              [this](const std::string& text) { options_.guest.order = checked("-boot", parse_boot_order(text)); });
+        flag(to, "--no-acpi", "A machine without ACPI", group, [this] { options_.guest.acpi = false; });
+        flag(to, "--nographic", "Firmware writes to the serial port as well", group,
+             [this] { options_.guest.graphic = false; });
         for (const Refused& refused : kRefused) {
             if (refused.takes_value) {
                 value(to, refused.name, "", "", "", [this, &refused](const std::string&) { refused_ = &refused; });
@@ -332,7 +346,7 @@ private:
         flag(to, "--stats", "Instructions, time, exits and more, on standard error", "Report",
              [this] { options_.statistics = true; });
         add_json(to);
-        value(to, "-d", "LIST", "Log: boot, exits, int, cpu (comma between them)", "Report",
+        value(to, "-d", "LIST", "Log: boot, exits, int, cpu, firmware (with commas)", "Report",
               [this](const std::string& text) { set_log(text); });
         value(to, "-D", "FILE", "The log goes there, not to standard error", "Report",
               [this](const std::string& text) { options_.log.path = text; });
@@ -348,9 +362,12 @@ private:
     void set_log(const std::string& list) {
         LogOptions& log = options_.log;
         for (const std::string& word : comma_separated(list)) {
-            *choice<bool*>(
-                "-d", word,
-                {{"boot", &log.boot}, {"exits", &log.exits}, {"int", &log.interrupts}, {"cpu", &log.registers}}) = true;
+            *choice<bool*>("-d", word,
+                           {{"boot", &log.boot},
+                            {"exits", &log.exits},
+                            {"int", &log.interrupts},
+                            {"cpu", &log.registers},
+                            {"firmware", &log.firmware}}) = true;
         }
     }
     // What stands between the commas; of an empty text one empty word.
@@ -474,7 +491,6 @@ private:
 
     CLI::App app_;
     Options options_;
-    bool kernel_given_ = false;
     const Refused* refused_ = nullptr;
     std::vector<std::unique_ptr<std::string>> json_paths_;  // where CLI11 puts what set_json() is told
 };

@@ -10,6 +10,7 @@
 #include "dualvm/run_loop.h"
 #include "dualvm/study/trace.h"
 #include "img_options.h"
+#include "values.h"
 
 namespace dualvm::app {
 
@@ -23,6 +24,9 @@ struct GuestOptions {
     boot::BootConfig boot;
     u64 memory_mebibytes = 128;
     bool reboot = true;  // a guest's reset starts it again
+    bool acpi = true;
+    bool graphic = true;  // false: firmware writes to the serial port as well
+    BootOrder order;
 };
 
 struct EngineOptions {
@@ -41,9 +45,9 @@ struct JsonOptions {
 };
 
 struct LogOptions {  // -d, -D
-    bool boot = false, exits = false, interrupts = false, registers = false;
+    bool boot = false, exits = false, interrupts = false, registers = false, firmware = false;
     std::string path;  // empty: standard error
-    bool any() const { return boot || exits || interrupts || registers; }
+    bool any() const { return boot || exits || interrupts || registers || firmware; }
 };
 
 struct DisasmOptions {

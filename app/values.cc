@@ -97,6 +97,55 @@ Parsed<Nanoseconds> parse_seconds(std::string_view text) {
     return static_cast<Nanoseconds>(std::max(1.0, std::min(seconds, kCentury) * 1e9));
 }
 
+namespace {
+
+Parsed<std::string> boot_letters(std::string_view text) {
+    const auto wrong = [&](std::string_view why) {
+        return tl::unexpected(
+            fmt::format("'{}' is not a boot order: {}; letters are a (floppy disk), c (hard disk), d "
+                        "(CD-ROM) and n (network)",
+                        text, why));
+    };
+    if (text.empty()) return wrong("it has no letter");
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (std::string_view("acdn").find(text[i]) == std::string_view::npos) {
+            return wrong(fmt::format("there is no drive '{}'", text[i]));
+        }
+        if (text.find(text[i], i + 1) != std::string_view::npos)
+            return wrong(fmt::format("'{}' is there twice", text[i]));
+    }
+    return std::string(text);
+}
+
+}  // namespace
+
+Parsed<BootOrder> parse_boot_order(std::string_view text) {
+    BootOrder result;
+    if (text.find('=') == std::string_view::npos) {
+        auto letters = boot_letters(text);
+        if (!letters) return tl::unexpected(letters.error());
+        result.order = *letters;
+        return result;
+    }
+    while (!text.empty()) {
+        const std::string_view part = text.substr(0, text.find(','));
+        text.remove_prefix(std::min(part.size() + 1, text.size()));
+        const std::size_t equals = std::min(part.find('='), part.size());
+        const std::string_view key = part.substr(0, equals), value = part.substr(std::min(equals + 1, part.size()));
+        if (key == "order" || key == "once") {
+            auto letters = boot_letters(value);
+            if (!letters) return tl::unexpected(letters.error());
+            (key == "order" ? result.order : result.once) = *letters;
+        } else if (key == "menu") {
+            if (value != "on" && value != "off") return tl::unexpected(fmt::format("menu={} is not on or off", value));
+            result.menu = value == "on";
+        } else {
+            return tl::unexpected(fmt::format("'{}' is not one of order=, once= and menu=", part));
+        }
+    }
+    return result;
+}
+
 Parsed<std::vector<u8>> parse_hex_bytes(std::string_view text) {
     const auto wrong = [&] {
         return tl::unexpected(fmt::format("'{}' is not a list of bytes: \"0f a2\", 0fa2 and \"0x0f, 0xa2\" are", text));
