@@ -243,6 +243,7 @@ Exit Interpreter::run(const Budget& budget) {
 void Interpreter::run_slice() {
     State& s = *state_;
     const Op* linking = nullptr;  // the branch that led here and wants a link
+    u32 linking_generation = 0;   // another one: the cache was emptied since, and the branch with it
     bool taken = false;
     while (s.ticks > 0) {
         Block* block = blocks_->find(s);
@@ -252,13 +253,14 @@ void Interpreter::run_slice() {
             if (between_instructions()) return;
             continue;
         }
-        if (linking != nullptr) link(linking, taken, block);
+        if (linking != nullptr && linking_generation == s.map_generation) link(linking, taken, block);
         linking = nullptr;
         run_chain(block);
         s.code_written = false;
         switch (s.leave_reason) {
             case Leave::Link:
                 if (s.use.links) linking = s.op;
+                linking_generation = s.map_generation;
                 taken = s.link_taken;
                 break;
             case Leave::Budget: break;

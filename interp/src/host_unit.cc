@@ -78,7 +78,13 @@ const void* HostUnitRoutines::find_or_make(std::span<const u8> encoding) {
     return routine;
 }
 
-void HostUnitRoutines::forget() {
+bool HostUnitRoutines::has_room_for(std::size_t count) const {
+    constexpr std::size_t kLongestEncoding = 15;
+    constexpr std::size_t kLargest = (sizeof kBefore + kLongestEncoding + sizeof kAfter + 15) & ~std::size_t{15};
+    return writable_ == nullptr || kBytes - used_ >= count * kLargest;
+}
+
+void HostUnitRoutines::clear() {
     routines_.clear();
     used_ = 0;
 }
@@ -94,8 +100,15 @@ constexpr u32 kMxcsrFlags = 0x3f, kMxcsrMasks = 0x1f80;
 
 void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
     const u32 host_mxcsr = __builtin_ia32_stmxcsr();
+    const u64 fip = image.fip, fdp = image.fdp;
+    const u16 fop = image.fop;
     std::bit_cast<Routine>(unit.routine)(memory, &registers, &image);
     __builtin_ia32_ldmxcsr(host_mxcsr);
+    if (unit.loads_pointers) return;
+    // What the host's unit has there tells of the routine.
+    image.fip = fip;
+    image.fdp = fdp;
+    image.fop = fop;
 }
 
 constexpr u32 kBeforeComputing = 0x07, kUnderflow = 0x10, kFlushToZero = 0x8000;  // invalid, denormal, divide by zero
@@ -143,15 +156,13 @@ Flow execute_sse(State& s, const UnitInsn& unit, void* memory, UnitRegisters& re
 // until the next waiting instruction.
 void execute_x87(State& s, const Insn& insn, void* memory, UnitRegisters& registers, FxImage& image) {
     const UnitInsn& unit = *insn.unit;
-    const u64 fdp = image.fdp;
-    const u16 fop = image.fop;
     execute(unit, memory, registers, image);
-    if (unit.control) return;  // these leave the pointers alone, or load them
+    if (unit.control) return;  // these leave the pointers alone
     image.fip = s.insn_rip;
     // Opcode and data pointer are stored when an exception is not masked: CPUID.7.EBX[6] (SDM vol. 1, 8.1.8, 8.1.9).
-    const bool unmasked = (image.fsw & kErrorSummary) != 0;
-    image.fdp = unmasked && unit.memory_operand != 0xff ? effective_address(s, insn) : fdp;
-    image.fop = unmasked ? insn.x87_opcode : fop;
+    if ((image.fsw & kErrorSummary) == 0) return;
+    if (unit.memory_operand != 0xff) image.fdp = effective_address(s, insn);
+    image.fop = insn.x87_opcode;
 }
 
 }  // namespace

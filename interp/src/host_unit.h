@@ -19,8 +19,9 @@ namespace dualvm::interp {
 struct UnitInsn {
     enum class Unit : u8 { X87, Mmx, Sse };
     Unit unit = Unit::X87;
-    bool waits = true;     // x87: reports a pending exception first (FNINIT, FNSTSW ... do not)
-    bool control = false;  // x87: leaves the instruction and data pointers alone
+    bool waits = true;            // x87: reports a pending exception first (FNINIT, FNSTSW ... do not)
+    bool control = false;         // x87: leaves the instruction and data pointers alone ...
+    bool loads_pointers = false;  // ... or gives them other values (FNINIT, FLDENV ...)
     bool reads_memory = false, writes_memory = false;
     bool aligned = false;      // the 16-byte memory operand must be aligned
     u8 memory_operand = 0xff;  // index in Insn::operand, 0xff if none
@@ -41,13 +42,14 @@ public:
 
     // The routine that executes `encoding`, in which the memory operand is [RDI]. nullptr: no executable memory.
     const void* find_or_make(std::span<const u8> encoding);
-    // A guest can use more different instructions than there is room for: then all are forgotten and made again.
-    bool full() const { return writable_ != nullptr && kBytes - used_ < kSpare; }
-    void forget();
+
+    // Room for that many more?
+    bool has_room_for(std::size_t count) const;
+    // Forgets all of them: nothing may call one that was found before.
+    void clear();
 
 private:
-    static constexpr std::size_t kSpare = std::size_t{1} << 15;  // more than one block's instructions take
-    static constexpr std::size_t kBytes = std::size_t{1} << 20;
+    static constexpr std::size_t kBytes = std::size_t{1} << 20;  // some 13,000 routines
     std::map<std::vector<u8>, const void*> routines_;
     u8* writable_ = nullptr;  // two views of the same memory: never both writable and executable
     u8* executable_ = nullptr;

@@ -45,6 +45,16 @@ bool controls(ZydisMnemonic mnemonic) {
     }
 }
 
+bool loads_pointers(ZydisMnemonic mnemonic) {
+    switch (mnemonic) {
+        case ZYDIS_MNEMONIC_FNINIT:
+        case ZYDIS_MNEMONIC_FNSAVE:
+        case ZYDIS_MNEMONIC_FLDENV:
+        case ZYDIS_MNEMONIC_FRSTOR: return true;
+        default: return false;
+    }
+}
+
 // 16-byte memory operands of legacy SSE instructions are aligned, but for these (SDM vol. 1, 10.8.3; SSE4.2 string
 // instructions: vol. 2B).
 bool tolerates_misalignment(ZydisMnemonic mnemonic) {
@@ -65,6 +75,11 @@ bool has_mmx_register(const ZydisDecodedInstruction& zydis, const ZydisDecodedOp
     return std::any_of(operands, operands + zydis.operand_count_visible, [](const ZydisDecodedOperand& o) {
         return o.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o.reg.value) == ZYDIS_REGCLASS_MMX;
     });
+}
+
+// FISTTP came with SSE3 and is an x87 instruction all the same.
+bool is_x87(const ZydisDecodedInstruction& zydis) {
+    return zydis.meta.isa_ext == ZYDIS_ISA_EXT_X87 || zydis.mnemonic == ZYDIS_MNEMONIC_FISTTP;
 }
 
 bool touches_mmx_only(const ZydisDecodedInstruction& zydis, const ZydisDecodedOperand* operands) {
@@ -105,11 +120,11 @@ void prepare_unit_instruction(const ZydisDecodedInstruction& zydis, const ZydisD
             if (gpr_in_reg || gpr_in_rm) unit.gpr_operand = static_cast<u8>(i);
         }
     }
-    // FISTTP came with SSE3 and is an x87 instruction like FISTP.
-    if (zydis.meta.isa_ext == ZYDIS_ISA_EXT_X87 || zydis.mnemonic == ZYDIS_MNEMONIC_FISTTP) {
+    if (is_x87(zydis)) {
         unit.unit = UnitInsn::Unit::X87;
         unit.waits = waits(zydis.mnemonic);
         unit.control = controls(zydis.mnemonic);
+        unit.loads_pointers = loads_pointers(zydis.mnemonic);
     } else {
         unit.unit = touches_mmx_only(zydis, operands) ? UnitInsn::Unit::Mmx : UnitInsn::Unit::Sse;
         unit.control = true;

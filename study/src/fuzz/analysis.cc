@@ -123,6 +123,7 @@ CaseAnalysis Analyser::analyse(const Case& c) const {
         undefined |= now;
         ever |= now;
         branches = branches || zydis.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
+        analysis.reads_flags = analysis.reads_flags || stores_flags(zydis.mnemonic);
         for (const ZydisDecodedOperand& o : i.decoded.visible()) {
             if (o.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o.reg.value) == ZYDIS_REGCLASS_SEGMENT) {
                 analysis.reads_selectors = true;

@@ -204,6 +204,7 @@ const char* nothing_to_learn(const Case& c, const CaseAnalysis& analysis, const 
     if (distrust.vectors != 0 && !(canonical(c.gpr[RSP]) && canonical(tested.general.gpr[RSP]))) {
         return "the oracle's host emulates while RSP is not canonical";
     }
+    if (distrust.flags != 0 && analysis.reads_flags) return "the oracle loses flags";
     if (distrust.selectors && analysis.reads_selectors) return "the oracle has other selectors";
     return nullptr;
 }

@@ -73,7 +73,7 @@ void EngineRunner::find_distrust() {
 bool EngineRunner::can_run(CpuMode mode) const {
     if (mode != CpuMode::Long64 && mode != CpuMode::Compatibility32) return false;
     if (!direct_) return true;
-    return (engine_->capabilities().direct_modes_ring3 >> static_cast<unsigned>(mode) & 1) != 0;
+    return (engine_->tried_capabilities().direct_modes_ring3 >> static_cast<unsigned>(mode) & 1) != 0;
 }
 
 // Puts the case into memory and the CPU in front of the kernel's IRETQ. Only what differs from what is there is moved.
