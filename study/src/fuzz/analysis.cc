@@ -111,6 +111,11 @@ CaseAnalysis Analyser::analyse(const Case& c) const {
         i.length = zydis.length;
         u64 now = zydis.cpu_flags->undefined & rflags::Arithmetic;
         u64 defined = (zydis.cpu_flags->modified | zydis.cpu_flags->set_0 | zydis.cpu_flags->set_1) & ~now;
+        // Zydis 4.0 has AF undefined behind SBB; it is what the subtraction makes it (SDM vol. 2B, "SBB").
+        if (zydis.mnemonic == ZYDIS_MNEMONIC_SBB) {
+            defined |= now;
+            now = 0;
+        }
         if (is_shift(zydis.mnemonic)) {
             now = undefined_by_shift(zydis.mnemonic, zydis.operand_width, shift_count(c, i), now);
             defined &= ~now;

@@ -100,10 +100,25 @@ void Campaign::found(u64 index, const Case& c, const CaseAnalysis& analysis, Run
         const auto now = differences(smaller, of, tested);
         return now && share_a_field(before, *now);
     };
+    const auto without_first = [&](const Case& of, unsigned bytes) -> std::optional<Case> {
+        Case first = of;
+        first.code.resize(bytes);
+        oracle_->run(first, oracle_result_);
+        if (!oracle_result_.reached_filler(first) || oracle_result_.general.rip != first.code_end())
+            return std::nullopt;
+        Case rest = of;
+        rest.code.erase(rest.code.begin(), rest.code.begin() + bytes);
+        rest.code_offset += bytes;
+        rest.gpr = oracle_result_.general.gpr;
+        rest.rflags = (oracle_result_.general.rflags & ring3::kFreeFlags) | rflags::Fixed1 | rflags::IF;
+        rest.fpu = oracle_result_.fpu;
+        rest.window = oracle_result_.window;
+        return rest;
+    };
     Finding finding;
     finding.index = index;
     finding.tested = tested.name();
-    finding.smallest = shrink(analyser_, c, still_fails);
+    finding.smallest = shrink(analyser_, c, still_fails, without_first);
     const CaseAnalysis of = analyser_.analyse(finding.smallest);
     const auto after = differences(finding.smallest, of, tested).value_or(before);
     const std::string late = signature(of, after);
