@@ -70,7 +70,7 @@ void Campaign::run(u64 index, const Case& c, const CaseAnalysis& analysis, std::
             ++report_.cases;
             count_coverage(c, analysis);
         }
-        const auto found_here = compare_results(c, analysis, oracle_result_, tested_result_, distrust_.flags);
+        const auto found_here = compare_results(c, analysis, oracle_result_, tested_result_, distrust_);
         if (found_here.empty()) continue;
         ++report_.different;
         found(index, c, analysis, *tested, found_here, most_findings);
@@ -83,7 +83,7 @@ std::optional<std::vector<FieldDifference>> Campaign::differences(const Case& c,
     oracle_->run(c, oracle_result_);
     tested.run(c, tested_result_);
     if (nothing_to_learn(c, analysis, oracle_result_, tested_result_, distrust_) != nullptr) return std::nullopt;
-    return compare_results(c, analysis, oracle_result_, tested_result_, distrust_.flags);
+    return compare_results(c, analysis, oracle_result_, tested_result_, distrust_);
 }
 
 void Campaign::found(u64 index, const Case& c, const CaseAnalysis& analysis, Runner& tested,

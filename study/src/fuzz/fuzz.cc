@@ -123,7 +123,7 @@ Expected<std::string> replay(const CpuModel& model, const Case& c, Runner& oracl
     if (const char* why = nothing_to_learn(c, analysis, expected, got, distrust)) {
         return fail(ExitStatus::EngineFailure, why);
     }
-    const auto differences = compare_results(c, analysis, expected, got, distrust.flags);
+    const auto differences = compare_results(c, analysis, expected, got, distrust);
     if (differences.empty()) return std::string();
     return explain(analysis, c, differences, oracle.name(), tested.name());
 }
