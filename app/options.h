@@ -9,10 +9,12 @@
 #include "dualvm/boot/boot.h"
 #include "dualvm/run_loop.h"
 #include "dualvm/study/trace.h"
+#include "img_options.h"
+#include "values.h"
 
 namespace dualvm::app {
 
-enum class Command : u8 { Run, Compare, Probe, Trace, Disasm, Fuzz };
+enum class Command : u8 { Run, Compare, Probe, Trace, Disasm, Fuzz, Img };
 enum class EngineName : u8 { Auto, Interp, Kvm };
 enum class ColorChoice : u8 { Auto, Always, Never };
 enum class SerialKind : u8 { Stdio, None, File };
@@ -22,6 +24,9 @@ struct GuestOptions {
     boot::BootConfig boot;
     u64 memory_mebibytes = 128;
     bool reboot = true;  // a guest's reset starts it again
+    bool acpi = true;
+    bool graphic = true;  // false: firmware writes to the serial port as well
+    BootOrder order;
 };
 
 struct EngineOptions {
@@ -40,9 +45,9 @@ struct JsonOptions {
 };
 
 struct LogOptions {  // -d, -D
-    bool boot = false, exits = false, interrupts = false, registers = false;
+    bool boot = false, exits = false, interrupts = false, registers = false, firmware = false;
     std::string path;  // empty: standard error
-    bool any() const { return boot || exits || interrupts || registers; }
+    bool any() const { return boot || exits || interrupts || registers || firmware; }
 };
 
 struct DisasmOptions {
@@ -82,6 +87,7 @@ struct Options {
     study::Syntax syntax = study::Syntax::Intel;
     DisasmOptions disasm;
     FuzzCommandOptions fuzz;
+    ImgOptions img;
 };
 
 // Why there is nothing to do: help or version to print, or a mistake to explain.

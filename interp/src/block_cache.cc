@@ -72,6 +72,9 @@ void BlockCache::refresh_mode(State& s) {
     const bool alignment_checks =
         s.user && (s.cpu.control.cr0 & cr0::AM) != 0 && (s.cpu.general.rflags & rflags::AC) != 0;
     if (!alignment_checks) mode |= ModeKey::kPlain;
+    const bool sse = (s.cpu.control.cr0 & (cr0::EM | cr0::TS)) == 0 && (s.cpu.control.cr4 & cr4::OSFXSR) != 0;
+    if (sse) mode |= ModeKey::kSse;
+    if (sse && s.fx.masks_sse()) mode |= ModeKey::kSseMasked;
     mode_ = mode;
     // The same RIP means another place when CS has another base.
     if (s.cpu.code_base() != cs_base_) {
@@ -173,11 +176,10 @@ unsigned code_bits(u32 mode) {
 // Decodes from `physical` on. Returns nullptr with the fault if the first instruction cannot be fetched or decoded; a
 // later one that cannot just ends the block.
 Block* BlockCache::build(State& s, u64 physical) {
-    if (!decoder_->has_room_for(kMaxInstructions)) {
+    if (arena_bytes_ - arena_used_ < kLargestBlock) forget_all(s);
+    if (decoder_->full()) {
         forget_all(s);
-        decoder_->forget_units();
-    } else if (arena_bytes_ - arena_used_ < kLargestBlock) {
-        forget_all(s);
+        decoder_->forget();
     }
 
     const u64 rip = s.cpu.general.rip, linear = cs_base_ + rip;

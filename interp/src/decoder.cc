@@ -12,7 +12,7 @@ namespace dualvm::interp {
 struct Decoder::Impl {
     ZydisDecoder code16{}, code32{}, code64{};
     HostUnitRoutines routines;
-    std::map<const void*, std::deque<UnitInsn>> units;  // kept as long as the routines, by routine
+    std::map<const void*, std::deque<UnitInsn>> units;  // kept until they are forgotten, by routine
 
     const UnitInsn* keep(const UnitInsn& unit);
 };
@@ -162,11 +162,11 @@ const UnitInsn* Decoder::Impl::keep(const UnitInsn& unit) {
     return &alike.emplace_back(unit);
 }
 
-bool Decoder::has_room_for(std::size_t count) const { return impl_->routines.has_room_for(count); }
+bool Decoder::full() const { return impl_->routines.full(); }
 
-void Decoder::forget_units() {
+void Decoder::forget() {
     impl_->units.clear();
-    impl_->routines.clear();
+    impl_->routines.forget();
 }
 
 DecodeResult Decoder::decode(std::span<const u8> bytes, unsigned code_size, u64 rip, Insn& insn) const {

@@ -23,10 +23,10 @@ public:
     // `code_size`: 16, 32 or 64 bits. `rip` is that of the instruction (RIP-relative operands become absolute).
     DecodeResult decode(std::span<const u8> bytes, unsigned code_size, u64 rip, Insn& insn) const;
 
-    // Instructions on the host's units share memory for their routines, which a guest with very many different ones
-    // fills. Room for `count` more? If not: forget_units(), after which no Insn decoded before may be run.
-    bool has_room_for(std::size_t count) const;
-    void forget_units();
+    // There is soon no room for more x87 and SSE instructions that were not met before. forget() makes room: of what
+    // was decoded until then, nothing may be executed any more.
+    bool full() const;
+    void forget();
 
 private:
     struct Impl;

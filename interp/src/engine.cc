@@ -9,6 +9,7 @@
 #include "breakpoints.h"
 #include "dualvm/interp/interpreter.h"
 #include "fast/handler.h"
+#include "fast/mxcsr.h"
 #include "host_unit.h"
 #include "memory.h"
 #include "reference_call.h"
@@ -78,12 +79,16 @@ public:
         ++state_->statistics.pulls;
         copy_groups(machine_.cpu(), state_->cpu, groups);
         if (any(groups & Groups::Msrs)) machine_.cpu().msrs.tsc = read_tsc(*state_);
+        if (any(groups & Groups::Control))
+            machine_.cpu().control.cr8 = machine_.cr8().value_or(state_->cpu.control.cr8);
         if (any(groups & Groups::Fpu)) store_fx_image(state_->fx, machine_.cpu().fpu);
     }
 
     void push(Groups groups) override {
         ++state_->statistics.pushes;
         copy_groups(state_->cpu, machine_.cpu(), groups);
+        if (any(groups & Groups::Control)) machine_.cr8_changed(state_->cpu.control.cr8);
+        if (any(groups & Groups::Msrs)) machine_.apic_base_changed(state_->cpu.msrs.apic_base);
         if (any(groups & Groups::Msrs)) state_->tsc_offset = machine_.cpu().msrs.tsc - machine_.clock().now();
         if (any(groups & Groups::Fpu)) load_fx_image(state_->fx, state_->cpu.fpu);
         if (any(groups & Groups::Events)) shutdown_ = false;  // as a RESET ends it
@@ -294,6 +299,7 @@ void Interpreter::run_chain(Block* block) {
     }
 #endif
     s->in_chain = false;
+    if (s->mxcsr_in_host) fast::give_mxcsr_back(*s);
     s->cpu.general.rflags = merge_flags(s->cpu.general.rflags, s->flags);
 }
 

@@ -78,13 +78,7 @@ const void* HostUnitRoutines::find_or_make(std::span<const u8> encoding) {
     return routine;
 }
 
-bool HostUnitRoutines::has_room_for(std::size_t count) const {
-    constexpr std::size_t kLongestEncoding = 15;
-    constexpr std::size_t kLargest = (sizeof kBefore + kLongestEncoding + sizeof kAfter + 15) & ~std::size_t{15};
-    return writable_ == nullptr || kBytes - used_ >= count * kLargest;
-}
-
-void HostUnitRoutines::clear() {
+void HostUnitRoutines::forget() {
     routines_.clear();
     used_ = 0;
 }
@@ -96,7 +90,7 @@ namespace {
 
 constexpr u16 kErrorSummary = 0x80;  // x87 status word (SDM vol. 1, 8.1.3)
 constexpr u16 kX87Masks = 0x3f, kX87Top = 0x3800;
-constexpr u32 kMxcsrFlags = 0x3f, kMxcsrMasks = 0x1f80;
+constexpr u32 kMxcsrFlags = 0x3f;
 
 void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
     const u32 host_mxcsr = __builtin_ia32_stmxcsr();
@@ -116,7 +110,7 @@ constexpr u32 kBeforeComputing = 0x07, kUnderflow = 0x10, kFlushToZero = 0x8000;
 // Executes it with the given MXCSR, all exceptions masked; the flags that it raised.
 u32 execute_masked(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image, u32 mxcsr) {
     const u16 fcw = image.fcw, fsw = image.fsw;
-    image.mxcsr = (mxcsr | kMxcsrMasks) & ~kMxcsrFlags;
+    image.mxcsr = (mxcsr | FxImage::kMxcsrMasks) & ~kMxcsrFlags;
     image.fcw |= kX87Masks;  // an x87 exception that waits is not to be met by the host
     execute(unit, memory, registers, image);
     image.fcw = fcw;
@@ -161,8 +155,8 @@ void execute_x87(State& s, const Insn& insn, void* memory, UnitRegisters& regist
     image.fip = s.insn_rip;
     // Opcode and data pointer are stored when an exception is not masked: CPUID.7.EBX[6] (SDM vol. 1, 8.1.8, 8.1.9).
     if ((image.fsw & kErrorSummary) == 0) return;
-    if (unit.memory_operand != 0xff) image.fdp = effective_address(s, insn);
     image.fop = insn.x87_opcode;
+    if (unit.memory_operand != 0xff) image.fdp = effective_address(s, insn);
 }
 
 }  // namespace

@@ -42,14 +42,13 @@ public:
 
     // The routine that executes `encoding`, in which the memory operand is [RDI]. nullptr: no executable memory.
     const void* find_or_make(std::span<const u8> encoding);
-
-    // Room for that many more?
-    bool has_room_for(std::size_t count) const;
-    // Forgets all of them: nothing may call one that was found before.
-    void clear();
+    // A guest can use more different instructions than there is room for: then all are forgotten and made again.
+    bool full() const { return writable_ != nullptr && kBytes - used_ < kSpare; }
+    void forget();
 
 private:
-    static constexpr std::size_t kBytes = std::size_t{1} << 20;  // some 13,000 routines
+    static constexpr std::size_t kSpare = std::size_t{1} << 15;  // more than one block's instructions take
+    static constexpr std::size_t kBytes = std::size_t{1} << 20;
     std::map<std::vector<u8>, const void*> routines_;
     u8* writable_ = nullptr;  // two views of the same memory: never both writable and executable
     u8* executable_ = nullptr;

@@ -25,6 +25,9 @@ constexpr Switch kSwitches[] = {
     {{"indirect", "a table of lately used blocks by address, for returns and indirect jumps"},
      &Optimisations::indirect},
     {{"tlb", "host addresses of lately used guest pages; without: a page walk for every access"}, &Optimisations::tlb},
+    {{"sse",
+      "the guest's XMM instructions run one by one on the host's; without: with a load and a save of all FPU state"},
+     &Optimisations::sse},
     {{"strings", "REP MOVS and REP STOS move blocks"}, &Optimisations::strings},
 };
 

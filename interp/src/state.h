@@ -45,9 +45,11 @@ enum class Access : u8 { Read, Write, Execute };
 
 // A direct-mapped translation cache: linear page -> host address. One for each kind of access and privilege.
 struct TlbEntry {
-    static constexpr u64 kInvalid = 1;  // not page-aligned: never equal to a tag
-    u64 tag = kInvalid;                 // linear address of the page
-    u64 addend = 0;                     // host address = linear address + addend
+    // Not page-aligned, and not so by its upper bits alone: never equal to a page's address, with or without the four
+    // low bits of what is looked for (host_to_read_aligned).
+    static constexpr u64 kInvalid = 0x800;
+    u64 tag = kInvalid;  // linear address of the page
+    u64 addend = 0;      // host address = linear address + addend
 };
 struct Tlb {
     static constexpr unsigned kEntries = 1024;
@@ -76,6 +78,11 @@ struct State {
     static constexpr u16 kZeroOffset = sizeof(CpuFile);
 
     FxImage fx;  // x87, MMX and SSE state: in the place of cpu.fpu while the interpreter runs
+    static constexpr u16 kFxOffset = (kZeroOffset + sizeof(u64) + alignof(FxImage) - 1) & ~(alignof(FxImage) - 1);
+
+    // While a chain of handlers runs, the host's own MXCSR may be the guest's (fast/mxcsr.h); fx.mxcsr is then stale.
+    bool mxcsr_in_host = false;
+    u32 host_mxcsr = 0;  // to go back to
 
     Tlb* tlb = nullptr;  // the one of the current privilege: &tlbs[user]
     // The TLB entries that the stack's pages were found in last: PUSH and CALL, POP and RET look here first.

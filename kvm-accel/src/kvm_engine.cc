@@ -77,6 +77,8 @@ private:
     bool wakes_up();
     void inject_events();
     Exit classify();
+    void enter_apic_registers();
+    void leave_apic_registers();
     void transfer_in(Groups groups);
     void transfer_out(Groups groups);
     void handle_coalesced();
@@ -96,6 +98,7 @@ private:
     EngineStatistics statistics_;
     u64 coalesced_count_ = 0;
     u64 seen_map_generation_ = 0;
+    u64 seen_apic_base_ = 0;
     // After a port or MMIO exit the instruction is half done: KVM finishes it when it is entered again, and not before
     // then are the registers those of an instruction boundary.
     bool access_pending_ = false;
@@ -203,10 +206,12 @@ Exit KvmEngine::run(const Budget& budget) {
         inject_events();
 
         if (!kicker_.enter(deadline)) return failed(fmt::format("no timer: {}", std::strerror(errno)));
+        enter_apic_registers();
         const int result = ioctl(vcpu_.fd(), KVM_RUN, 0);
         const int error = errno;
         kicker_.leave();
         access_pending_ = false;
+        leave_apic_registers();
         handle_coalesced();
         if (result < 0) {
             if (error != EINTR && error != EAGAIN) {
@@ -239,13 +244,13 @@ void KvmEngine::finish_access() {
         run.immediate_exit = 1;
         const int result = ioctl(vcpu_.fd(), KVM_RUN, 0);
         run.immediate_exit = 0;
+        handle_coalesced();
         if (result < 0) {
             if (errno != EINTR && errno != EAGAIN) {
                 deferred_ = failure(fmt::format("KVM_RUN, to complete an access, failed: {}", std::strerror(errno)));
             }
             return;
         }
-        handle_coalesced();
         // An access that is split has further parts, which are handled here as the run loop would.
         Exit exit = classify();
         if (access_pending_) {
@@ -257,6 +262,19 @@ void KvmEngine::finish_access() {
     }
 }
 
+// The local APIC is in user space: what the CPU has of it in its own registers goes in and out with kvm_run.
+void KvmEngine::enter_apic_registers() {
+    if (const auto cr8 = machine_.cr8()) vcpu_.run().cr8 = *cr8;
+}
+
+void KvmEngine::leave_apic_registers() {
+    const kvm_run& run = vcpu_.run();
+    if (machine_.cr8() && run.cr8 != *machine_.cr8()) machine_.cr8_changed(run.cr8);
+    if (run.apic_base == seen_apic_base_) return;
+    seen_apic_base_ = run.apic_base;
+    machine_.apic_base_changed(run.apic_base);
+}
+
 // --- state -----------------------------------------------------------------------------------------------------------
 
 void KvmEngine::transfer_in(Groups groups) {
@@ -264,6 +282,7 @@ void KvmEngine::transfer_in(Groups groups) {
     auto done = transfer_.pull(vcpu_, machine_.cpu(), groups);
     if (!done) deferred_ = failure(done.error().text);
     if (any(groups & Groups::Events)) machine_.cpu().events.halted = halted_;
+    if (any(groups & Groups::Control)) machine_.cpu().control.cr8 = machine_.cr8().value_or(machine_.cpu().control.cr8);
 }
 
 void KvmEngine::transfer_out(Groups groups) {
@@ -273,6 +292,11 @@ void KvmEngine::transfer_out(Groups groups) {
     if (!done) deferred_ = failure(done.error().text);
     // kvm_run speaks of the state at the last exit; whether an interrupt is possible now is known from the new one.
     kvm_run& run = vcpu_.run();
+    if (any(groups & Groups::Control)) machine_.cr8_changed(cpu.control.cr8);
+    if (any(groups & Groups::Msrs)) {
+        seen_apic_base_ = cpu.msrs.apic_base;
+        machine_.apic_base_changed(cpu.msrs.apic_base);
+    }
     if (any(groups & Groups::General)) run.if_flag = (cpu.general.rflags & rflags::IF) != 0;
     if (any(groups & Groups::Events)) {
         const EventGroup& e = cpu.events;

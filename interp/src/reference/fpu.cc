@@ -41,6 +41,11 @@ bool fx_address(State& s, const Insn& insn, Access access, u64& linear) {
     return true;
 }
 
+// ModeKey::kSseMasked has to follow.
+Flow after_mxcsr_load(const State& s, bool masked_before) {
+    return s.fx.masks_sse() == masked_before ? Flow::Next : Flow::Jump;
+}
+
 bool wide_pointers(const Insn& insn) {
     return insn.mnemonic == ZYDIS_MNEMONIC_FXSAVE64 || insn.mnemonic == ZYDIS_MNEMONIC_FXRSTOR64;
 }
@@ -72,6 +77,7 @@ Flow fxrstor(State& s, const Insn& insn) {
         image.fip &= 0xffffffff;
         image.fdp &= 0xffffffff;
     }
+    const bool masked = s.fx.masks_sse();
     if (!insn.long_mode) std::copy(s.fx.xmm.begin() + 8, s.fx.xmm.end(), image.xmm.begin() + 8);
     // Reserved bits of the control word have values of their own; an opcode has 11 bits.
     image.fop &= 0x7ff;
@@ -81,15 +87,16 @@ Flow fxrstor(State& s, const Insn& insn) {
     image.fsw = static_cast<u16>((image.fsw & ~0x8080) | (pending ? 0x8080 : 0));
     image.mxcsr_mask = FxImage::kMxcsrMask;
     s.fx = image;
-    return Flow::Next;
+    return after_mxcsr_load(s, masked);
 }
 
 Flow ldmxcsr(State& s, const Insn& insn) {
     u64 value = 0;
     if (!unit_available(s, Unit::Sse, false) || !read_operand(s, insn, 0, value)) return Flow::Fault;
     if ((value & ~u64{FxImage::kMxcsrMask}) != 0) return s.raise(GP, 0);
+    const bool masked = s.fx.masks_sse();
     s.fx.mxcsr = static_cast<u32>(value);
-    return Flow::Next;
+    return after_mxcsr_load(s, masked);
 }
 
 Flow stmxcsr(State& s, const Insn& insn) {
