@@ -154,13 +154,6 @@ Decoder::Decoder() : impl_(std::make_unique<Impl>()) {
 
 Decoder::~Decoder() = default;
 
-bool Decoder::full() const { return impl_->routines.full(); }
-
-void Decoder::forget() {
-    impl_->units.clear();
-    impl_->routines.forget();
-}
-
 const UnitInsn* Decoder::Impl::keep(const UnitInsn& unit) {
     std::deque<UnitInsn>& alike = units[unit.routine];
     for (const UnitInsn& known : alike) {
