@@ -6,6 +6,8 @@
 #include <array>
 #include <string_view>
 
+#include "dualvm/interp/interpreter.h"
+
 namespace dualvm::app {
 
 namespace {
@@ -178,6 +180,16 @@ Examples:
 
 )";
 
+// What --no-opt takes, in the middle of the footer of `run`.
+std::string optimisations_text() {
+    std::string text =
+        "--no-opt=LIST leaves out, to see what each gives (comma between them; results stay the same):\n";
+    for (const InterpreterOptimisation& each : interpreter_optimisations()) {
+        text += fmt::format("  {:<9} {}\n", each.name, each.what);
+    }
+    return text + '\n';
+}
+
 }  // namespace
 
 std::shared_ptr<CLI::Formatter> make_formatter() { return std::make_shared<Formatter>(); }
@@ -195,7 +207,7 @@ const char* description(Command command) {
 }
 
 const char* footer(Command command) {
-    static const std::string kRun = std::string(kRunFooter) + kStatuses,
+    static const std::string kRun = std::string(kRunFooter) + optimisations_text() + kStatuses,
                              kCompare = std::string(kCompareFooter) + kStatuses,
                              kProbe = std::string(kProbeFooter) + kStatuses,
                              kTrace = std::string(kTraceFooter) + kStatuses,

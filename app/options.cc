@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "dualvm/interp/interpreter.h"
 #include "help.h"
 #include "spelling.h"
 #include "values.h"
@@ -283,6 +284,8 @@ private:
                           "--clock", text, {{"virtual", ClockKind::Virtual}, {"host", ClockKind::Host}});
                   });
         }
+        value(to, "--no-opt", "LIST", "Under interp, optimisations to leave out: see below", group,
+              [this](const std::string& text) { leave_out(text); });
         flag(to, "--no-rescue", "Under kvm, don't let interp do what KVM can't", group,
              [this] { options_.engine.rescue = false; });
         add_kvm_device(to);
@@ -333,15 +336,31 @@ private:
         value(to, "-D", "FILE", "The log goes there, not to standard error", "Report",
               [this](const std::string& text) { options_.log.path = text; });
     }
+    void leave_out(const std::string& list) {
+        std::vector<std::pair<const char*, const char*>> names;
+        for (const InterpreterOptimisation& each : interpreter_optimisations())
+            names.emplace_back(each.name, each.name);
+        for (const std::string& word : comma_separated(list)) {
+            options_.engine.without.emplace_back(choice<const char*>("--no-opt", word, names));
+        }
+    }
     void set_log(const std::string& list) {
+        LogOptions& log = options_.log;
+        for (const std::string& word : comma_separated(list)) {
+            *choice<bool*>(
+                "-d", word,
+                {{"boot", &log.boot}, {"exits", &log.exits}, {"int", &log.interrupts}, {"cpu", &log.registers}}) = true;
+        }
+    }
+    // What stands between the commas; of an empty text one empty word.
+    static std::vector<std::string> comma_separated(const std::string& list) {
+        std::vector<std::string> found;
         for (std::size_t at = 0; at <= list.size();) {
             const std::size_t end = std::min(list.find(',', at), list.size());
-            LogOptions& log = options_.log;
-            *choice<bool*>(
-                "-d", list.substr(at, end - at),
-                {{"boot", &log.boot}, {"exits", &log.exits}, {"int", &log.interrupts}, {"cpu", &log.registers}}) = true;
+            found.push_back(list.substr(at, end - at));
             at = end + 1;
         }
+        return found;
     }
 
     void add_json(CLI::App& to) {

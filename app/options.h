@@ -28,6 +28,7 @@ struct GuestOptions {
 struct EngineOptions {
     EngineName engine = EngineName::Auto;
     bool rescue = true;
+    std::vector<std::string> without;  // optimisations of the interpreter that are left out
     std::string kvm_device = "/dev/kvm";
     std::optional<ClockKind> clock;  // not said: virtual where the engine can drive it
     RunLimits limits;

@@ -94,6 +94,7 @@ Expected<BootReport> boot_image(Machine& machine, const BootImage& image) {
     LoadPlan plan(image.name, map);
     auto entry = plan_guest(image, plan);
     if (!entry) return tl::unexpected(entry.error());
+    if (machine.platform()) put_acpi_tables(*machine.platform(), plan);
     if (auto written = plan.commit(machine.vmem()); !written) return tl::unexpected(written.error());
     machine.vmem().set_a20(true);
     machine.cpu() = entry->cpu;

@@ -67,7 +67,6 @@ const void* HostUnitRoutines::find_or_make(std::span<const u8> encoding) {
     std::vector<u8> key(encoding.begin(), encoding.end());
     if (const auto found = routines_.find(key); found != routines_.end()) return found->second;
     const std::size_t bytes = sizeof kBefore + encoding.size() + sizeof kAfter;
-    // A megabyte holds some 15,000 routines, more than x87, MMX and SSE have encodings of this shortened kind in use.
     if (writable_ == nullptr || kBytes - used_ < bytes) return nullptr;
     u8* to = writable_ + used_;
     std::memcpy(to, kBefore, sizeof kBefore);
@@ -79,12 +78,18 @@ const void* HostUnitRoutines::find_or_make(std::span<const u8> encoding) {
     return routine;
 }
 
+void HostUnitRoutines::forget() {
+    routines_.clear();
+    used_ = 0;
+}
+
 // --- executing
 // ------------------------------------------------------------------------------------------------------------
 
 namespace {
 
 constexpr u16 kErrorSummary = 0x80;  // x87 status word (SDM vol. 1, 8.1.3)
+constexpr u16 kX87Masks = 0x3f, kX87Top = 0x3800;
 constexpr u32 kMxcsrFlags = 0x3f, kMxcsrMasks = 0x1f80;
 
 void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
@@ -97,8 +102,12 @@ void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxIma
 // with all of them masked and tells by its flags.
 Flow execute_sse(State& s, const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
     const u32 guest = image.mxcsr;
+    const u16 fcw = image.fcw, fsw = image.fsw;
     image.mxcsr = (guest | kMxcsrMasks) & ~kMxcsrFlags;
+    image.fcw |= kX87Masks;  // an x87 exception that waits is not to be met by the host
     execute(unit, memory, registers, image);
+    image.fcw = fcw;
+    image.fsw = static_cast<u16>((image.fsw & kX87Top) | (fsw & ~kX87Top));  // TOP alone may have changed, to 0
     const u32 raised = image.mxcsr & kMxcsrFlags;
     image.mxcsr = guest | raised;
     if ((raised & ~(guest >> 7) & kMxcsrFlags) == 0) return Flow::Next;
@@ -139,7 +148,7 @@ bool unit_available(State& s, UnitInsn::Unit unit, bool waits) {
                 s.raise(NM);
                 return false;
             }
-            return true;
+            break;
         case UnitInsn::Unit::Mmx:
             if (cr0 & (cr0::EM | cr0::TS)) {
                 s.raise((cr0 & cr0::EM) ? UD : NM);
@@ -154,6 +163,28 @@ bool unit_available(State& s, UnitInsn::Unit unit, bool waits) {
     return true;
 }
 
+namespace {
+
+constexpr u16 kSuppressing = 0x1f;  // all x87 exceptions but precision
+
+// Where the memory operand is, if there is one, and everything that can be wrong with it; what it holds, to `into`.
+bool reach_memory(State& s, const Insn& insn, u64& linear, u8* into) {
+    const UnitInsn& unit = *insn.unit;
+    if (unit.memory_operand == 0xff) return true;
+    const unsigned size = insn.operand[unit.memory_operand].size;
+    const Access access = unit.writes_memory ? Access::Write : Access::Read;
+    if (!linear_address(s, insn.segment, effective_address(s, insn), size, access, linear)) return false;
+    // Legacy SSE forms want their 16 bytes aligned (SDM vol. 1, 10.8.3 / vol. 2A, 2.4).
+    if (unit.aligned && (linear & 15) != 0) {
+        s.raise(GP, 0);
+        return false;
+    }
+    if (unit.writes_memory && !check_linear(s, linear, size, Access::Write)) return false;
+    return !unit.reads_memory || read_linear(s, linear, into, size);
+}
+
+}  // namespace
+
 Flow run_on_host_unit(State& s, const Insn& insn) {
     const UnitInsn& unit = *insn.unit;
     if (unit.routine == nullptr) return s.raise(UD);
@@ -161,16 +192,7 @@ Flow run_on_host_unit(State& s, const Insn& insn) {
 
     alignas(64) std::array<u8, 128> memory{};
     u64 linear = 0;
-    unsigned size = 0;
-    if (unit.memory_operand != 0xff) {
-        size = insn.operand[unit.memory_operand].size;
-        const Access access = unit.writes_memory ? Access::Write : Access::Read;
-        if (!linear_address(s, insn.segment, effective_address(s, insn), size, access, linear)) return Flow::Fault;
-        // Legacy SSE forms want their 16 bytes aligned (SDM vol. 1, 10.8.3 / vol. 2A, 2.4).
-        if (unit.aligned && (linear & 15) != 0) return s.raise(GP, 0);
-        if (unit.writes_memory && !check_linear(s, linear, size, Access::Write)) return Flow::Fault;
-        if (unit.reads_memory && !read_linear(s, linear, memory.data(), size)) return Flow::Fault;
-    }
+    if (!unit.stores_result() && !reach_memory(s, insn, linear, memory.data())) return Flow::Fault;
 
     auto& gpr = s.cpu.general.gpr;
     UnitRegisters registers{.rax = gpr[RAX],
@@ -184,7 +206,12 @@ Flow run_on_host_unit(State& s, const Insn& insn) {
     } else {
         execute_x87(s, insn, memory.data(), registers, image);
     }
-    if (unit.writes_memory && !write_linear(s, linear, memory.data(), size)) return Flow::Fault;
+    // An x87 result that an unmasked exception suppresses is not stored, wherever it was to go (SDM vol. 1, 8.5).
+    const bool suppressed = unit.stores_result() && (image.fsw & ~image.fcw & kSuppressing) != 0;
+    if (unit.writes_memory && !suppressed) {
+        if (unit.stores_result() && !reach_memory(s, insn, linear, nullptr)) return Flow::Fault;
+        if (!write_linear(s, linear, memory.data(), insn.operand[unit.memory_operand].size)) return Flow::Fault;
+    }
     s.fx = image;
     if (unit.gpr_operand != 0xff) {
         gpr[insn.operand[unit.gpr_operand].reg] = registers.rax;

@@ -271,6 +271,7 @@ void flush_tlb(State& s) {
         tlb.read.fill(TlbEntry{});
         tlb.write.fill(TlbEntry{});
     }
+    s.forget_stack_pages();
     s.blocks->mapping_changed(s);
 }
 
@@ -281,12 +282,14 @@ void flush_tlb_page(State& s, u64 linear) {
         if (tlb.read[i].tag == page) tlb.read[i] = {};
         if (tlb.write[i].tag == page) tlb.write[i] = {};
     }
+    s.forget_stack_pages();
     s.blocks->mapping_changed(s);
 }
 
 void privilege_changed(State& s) {
     s.user = s.cpu.cpl() == 3;
     s.tlb = &s.tlbs[s.user ? 1 : 0];
+    s.forget_stack_pages();
 }
 
 // --- linear accesses
@@ -326,7 +329,7 @@ bool translate_piece(State& s, u64 linear, Access access, bool user, Piece& piec
     piece.host = region->host + (piece.physical - region->base);
     // A supervisor's right to a user page can come and go with EFLAGS.AC under SMAP: such pages stay out of the TLB.
     if (w.user && !user && (s.cpu.control.cr4 & cr4::SMAP) && (s.cpu.control.cr0 & cr0::PG)) return true;
-    if (!current) return true;
+    if (!current || !s.use.tlb) return true;
     if (access == Access::Write) {
         s.machine->vmem().mark_dirty(*region, piece.physical);
         if (s.blocks->page_has_code(piece.physical)) return true;  // every store there must be seen

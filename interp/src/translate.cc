@@ -105,15 +105,42 @@ Handler choose(const Insn& insn, const Position& at, u32 mode, bool flags_dead, 
         op.taken = nullptr;
         op.fall = nullptr;
     }
+    if (fast::moves_stack_pointer(insn)) return fast::choose_stack(choice, op);
     for (auto family : {fast::choose_move, fast::choose_arithmetic, fast::choose_shift, fast::choose_branch}) {
         if (Handler handler = family(choice, op)) return handler;
     }
     return nullptr;
 }
 
+// Puts a compare and the conditional branch behind it into one handler. True if that was done.
+bool fuse_branch(Block& block, u64 code_base, u64 page, bool same_page) {
+    Op* ops = block.ops();
+    Op &first = ops[block.count - 2], &branch = ops[block.count - 1];
+    const Insn &first_insn = block.insns[block.count - 2], &branch_insn = block.insns[block.count - 1];
+    if (first.run == fast::reference || branch.run == fast::reference || !is_relative_branch(branch_insn)) return false;
+    if (fast::moves_stack_pointer(first_insn)) return false;
+    const u64 target = branch_target(branch_insn, next_rip_of(&branch));
+    if ((code_base + target) / kPageSize != page || !same_page) return false;
+    const auto form = memory_form(first_insn, block.mode);
+    if (has_memory_operand(first_insn) && !form) return false;
+    const Handler handler = fast::choose_fused(first_insn, form.value_or(fast::Form::Base), branch_insn);
+    if (handler == nullptr) return false;
+    first.run = handler;
+    return true;
+}
+
+// Pairs off the first `count` instructions.
+void pair_off(Op* ops, unsigned count) {
+    for (unsigned i = 0; i + 1 < count;) {
+        const Handler handler = fast::choose_pair(ops[i].run, ops[i + 1].run);
+        if (handler != nullptr) ops[i].run = handler;
+        i += handler != nullptr ? 2 : 1;
+    }
+}
+
 }  // namespace
 
-void translate_block(Block& block, u64 code_base, const TranslateOptions& options) {
+void translate_block(Block& block, u64 code_base, const Optimisations& use) {
     Op* ops = block.ops();
     const u64 mask = (block.mode & ModeKey::kCodeMask) == ModeKey::kCode64 ? ~u64{0} : 0xffffffff;
     const u64 page = block.second_page != 0 ? ~u64{0} : (code_base + block.rip) / kPageSize;
@@ -138,10 +165,10 @@ void translate_block(Block& block, u64 code_base, const TranslateOptions& option
         const Insn& insn = block.insns[i];
         Op& op = ops[i];
         Handler handler = nullptr;
-        if (options.fast_handlers && (block.mode & ModeKey::kPlain) != 0 && !insn.lock) {
+        if (use.fast && (block.mode & ModeKey::kPlain) != 0 && !insn.lock) {
             const u64 rip = (block.rip + op.rip_offset) & mask;
             const Position at{.rip = rip, .next_rip = (rip + op.length) & mask, .page = page, .code_base = code_base};
-            handler = choose(insn, at, block.mode, options.dead_flags && !flags_live, op);
+            handler = choose(insn, at, block.mode, use.flags && !flags_live, op);
         }
         if (handler == nullptr) {
             op.run = fast::reference;
@@ -149,24 +176,17 @@ void translate_block(Block& block, u64 code_base, const TranslateOptions& option
             continue;
         }
         op.run = handler;
-        const FlagUse use = flag_use(insn);
-        if (may_leave(insn) || use == FlagUse::Reads) {
+        const FlagUse treats = flag_use(insn);
+        if (may_leave(insn) || treats == FlagUse::Reads) {
             flags_live = true;
-        } else if (use == FlagUse::WritesAll) {
+        } else if (treats == FlagUse::WritesAll) {
             flags_live = false;
         }
     }
 
-    if (!options.fuse || block.count < 2) return;
-    Op &first = ops[block.count - 2], &branch = ops[block.count - 1];
-    const Insn &first_insn = block.insns[block.count - 2], &branch_insn = block.insns[block.count - 1];
-    if (first.run == fast::reference || branch.run == fast::reference || !is_relative_branch(branch_insn)) return;
-    if ((code_base + branch_target(branch_insn, (block.rip + offset) & mask)) / kPageSize != page || !same_page) return;
-    const auto form = memory_form(first_insn, block.mode);
-    if (has_memory_operand(first_insn) && !form) return;
-    if (Handler handler = fast::choose_fused(first_insn, form.value_or(fast::Form::Base), branch_insn)) {
-        first.run = handler;
-    }
+    if (!use.fuse || block.count < 2) return;
+    const bool branch_fused = fuse_branch(block, code_base, page, same_page);
+    pair_off(ops, branch_fused ? block.count - 2u : block.count);
 }
 
 }  // namespace dualvm::interp

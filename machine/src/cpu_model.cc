@@ -18,6 +18,7 @@ constexpr u32 kLeaf1Edx = bit(0) |   // FPU
                           bit(6) |   // PAE
                           bit(7) |   // MCE
                           bit(8) |   // CX8
+                          bit(9) |   // APIC
                           bit(11) |  // SEP
                           bit(12) |  // MTRR
                           bit(13) |  // PGE
@@ -105,6 +106,8 @@ CpuidResult CpuModel::cpuid(u32 leaf, u32 subleaf, const CpuFile& cpu) const {
     }
     CpuidResult r = found->result;
     if (leaf == 1 && (cpu.control.cr4 & cr4::OSXSAVE) != 0) r.ecx |= bit(27);
+    constexpr u64 kApicEnable = 1u << 11;
+    if (leaf == 1 && (cpu.msrs.apic_base & kApicEnable) == 0) r.edx &= ~bit(9);
     return r;
 }
 

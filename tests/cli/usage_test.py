@@ -1,5 +1,8 @@
 """Unknown options and values (status 2), help, version."""
 
+import re
+from pathlib import Path
+
 from cli import CLEAN, BAD_IMAGE, USAGE, CliTest, dualvm, guest, main
 
 
@@ -43,6 +46,21 @@ class Usage(CliTest):
             with self.subTest(option=option, value=value):
                 self.assert_refused(dualvm("run", "-kernel", guest("halt"), option, value), USAGE,
                                     f"'{value}'" if option != "--max-insns" else value)
+
+    def test_optimisations_can_be_left_out(self):
+        result = dualvm("run", "--engine=interp", "--no-opt=flags,links", "--no-opt", "tlb", "-kernel", guest("exit"),
+                        "-append", "value=3")
+        self.assert_status(result, 7)
+        self.assert_refused(dualvm("run", "--no-opt=flag", "-kernel", "x"), USAGE, "'flag' is not one of", "flags")
+        self.assert_refused(dualvm("run", "--no-opt=", "-kernel", "x"), USAGE, "'' is not one of")
+
+    def test_help_and_manual_name_every_optimisation(self):
+        text = dualvm("run", "--help").stdout
+        names = re.findall(r"^  (\w+)", text.split("--no-opt=LIST")[1].split("\n\n")[0], re.MULTILINE)
+        self.assertIn("flags", names)
+        manual = (Path(__file__).resolve().parents[2] / "man" / "dualvm.1").read_text(encoding="utf-8")
+        for name in names:
+            self.assertRegex(manual, rf"\.BR {name} ")
 
     def test_options_that_contradict_each_other(self):
         self.assert_refused(dualvm("run", "--engine=kvm", "--clock=virtual", "-kernel", "x"), USAGE, "--clock=virtual")

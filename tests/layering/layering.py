@@ -30,7 +30,7 @@ TARGETS = {"common-devices": "devices", "kvm-accel": "kvm"}
 # Headers of others that only some may see: pattern of the header -> pattern of the files that may include it.
 GUARDED = {
     r"linux/kvm\.h": r"kvm-accel/|tests/|bench/",
-    r"Zydis/.*|Zycore/.*": r"interp/|study/.*disassembl|tests/|bench/",
+    r"Zydis/.*|Zycore/.*": r"interp/|study/.*(disassembl|catalogue|fuzz)|tests/|bench/",
     r"capstone/.*": r"study/.*disassembl|tests/|bench/",
     r"CLI/.*": r"app/",
     r"zlib\.h|zstd\.h": r"storage/",

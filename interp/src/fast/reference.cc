@@ -6,7 +6,7 @@ namespace dualvm::interp::fast {
 namespace {
 
 // Kept out of line: the common way out of `reference` is straight on.
-[[gnu::noinline]] void leave_after(DUALVM_ARGUMENTS, Flow flow) {
+[[gnu::noinline]] void leave_after(State* s, const Op* op, i64 ticks, u32 flags, Flow flow) {
     const i64 not_done = block_of(op)->count - op->position - 1;
     Leave reason = Leave::Lookup;
     switch (flow) {
@@ -27,6 +27,7 @@ void reference(DUALVM_ARGUMENTS) {
     s->cpu.general.rflags = merge_flags(s->cpu.general.rflags, flags);
     const Flow flow = run_reference(*s, insn_of(op), rip_of(op));
     flags = pack_flags(s->cpu.general.rflags);
+    sp = s->cpu.general.gpr[RSP];
     if (__builtin_expect(flow != Flow::Next || s->code_written || s->io_done, 0)) {
         return leave_after(s, op, ticks, flags, flow);
     }

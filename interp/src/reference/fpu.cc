@@ -95,7 +95,7 @@ Flow stmxcsr(State& s, const Insn& insn) {
 
 // MASKMOVQ, MASKMOVDQU: stores the bytes whose mask byte has its top bit set to DS:[RDI].
 Flow masked_store(State& s, const Insn& insn, Unit unit, const u8* data, const u8* mask, unsigned size) {
-    if (!unit_available(s, unit, true)) return Flow::Fault;
+    if (!unit_available(s, unit, unit == Unit::Mmx)) return Flow::Fault;
     const u64 base = s.cpu.general.gpr[RDI];
     for (bool checking : {true, false}) {
         for (unsigned i = 0; i < size; ++i) {

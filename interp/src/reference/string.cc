@@ -78,7 +78,7 @@ struct Plain {
 };
 Plain plain_run(const Run& run, SegmentName segment, u64 offset, u64 elements, Access access) {
     State& s = run.s;
-    if (flag(s, rflags::DF) || elements < 2) return {};
+    if (!s.use.strings || flag(s, rflags::DF) || elements < 2) return {};
     if (s.virtual8086() || !s.protected_mode()) return {};
     // Each misaligned element may be an #AC(0) of its own.
     if (s.user && (s.cpu.control.cr0 & cr0::AM) != 0 && flag(s, rflags::AC)) return {};

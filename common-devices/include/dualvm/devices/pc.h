@@ -18,6 +18,9 @@ struct PcConfig {
     // Time of day at power-on. Default: the host's under a host clock, 2000-01-01 00:00:00 UTC under a virtual one, so
     // that a run is the same every time.
     std::optional<std::time_t> start_time{};
+    // Firmware runs before the guest. Without it, devices start as firmware would have left them.
+    bool firmware = false;
+    bool acpi = true;  // power management hardware, and a Platform that tells of it
 };
 
 class Pc {
