@@ -26,6 +26,9 @@ struct UnitInsn {
     u8 memory_operand = 0xff;  // index in Insn::operand, 0xff if none
     u8 gpr_operand = 0xff;     // index in Insn::operand of the register that was moved to RAX
     const void* routine = nullptr;
+    // For the fast handlers: the instruction and nothing else, its operands moved to XMM0 (the destination), XMM1, RAX
+    // and [RDI]. nullptr where no handler uses it.
+    const void* bare = nullptr;
     bool operator==(const UnitInsn&) const = default;
 };
 
@@ -39,8 +42,12 @@ public:
 
     // The routine that executes `encoding`, in which the memory operand is [RDI]. nullptr: no executable memory.
     const void* find_or_make(std::span<const u8> encoding);
+    // The same without loading and saving any state.
+    const void* find_or_make_bare(std::span<const u8> encoding);
 
 private:
+    const void* keep(std::vector<u8> routine);
+
     static constexpr std::size_t kBytes = std::size_t{1} << 20;
     std::map<std::vector<u8>, const void*> routines_;
     u8* writable_ = nullptr;  // two views of the same memory: never both writable and executable
