@@ -1,5 +1,6 @@
 #include "guest.h"
 
+#include "dualvm/boot/firmware.h"
 #include "interruption.h"
 
 namespace dualvm::app {
@@ -13,9 +14,20 @@ Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind 
     devices::PcConfig config;
     config.serial_output = outputs.serial;
     config.debug_console_output = outputs.debug_console;
+    config.acpi = options.guest.acpi;
+    if (options.guest.boot.kernel.empty()) {
+        config.firmware = devices::FirmwareConfig{.log = outputs.firmware, .boot_menu = options.guest.order.menu};
+    }
     auto pc = devices::Pc::build(*guest.machine, config);
     if (!pc) return tl::unexpected(pc.error());
     guest.pc = std::move(*pc);
+    if (options.guest.boot.kernel.empty()) {
+        for (auto& file : boot::firmware_files(*guest.machine, !options.guest.graphic)) {
+            guest.pc->add_firmware_file(file.name, std::move(file.bytes));
+        }
+    }
+    const BootOrder& order = options.guest.order;
+    guest.pc->set_boot_order(order.once.empty() ? order.order : order.once);
 
     auto booted = boot::boot_guest(*guest.machine, options.guest.boot);
     if (!booted) return tl::unexpected(booted.error());
@@ -29,11 +41,12 @@ Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind 
     return guest;
 }
 
-RunHooks usual_hooks(Machine& machine, const Options& options) {
+RunHooks usual_hooks(Machine& machine, devices::Pc& pc, const Options& options) {
     RunHooks hooks;
     hooks.interrupted = &interrupted_flag();
     if (options.guest.reboot) {
-        hooks.reboot = [&machine, &options]() -> Expected<void> {
+        hooks.reboot = [&machine, &pc, &options]() -> Expected<void> {
+            pc.set_boot_order(options.guest.order.order);
             if (auto again = boot::boot_guest(machine, options.guest.boot); !again) {
                 return tl::unexpected(again.error());
             }

@@ -1,11 +1,16 @@
 #include "dualvm/devices/pc.h"
 
+#include <algorithm>
+#include <array>
+
+#include "dualvm/devices/acpi_pm.h"
 #include "dualvm/devices/debug_ports.h"
 #include "dualvm/devices/i8042.h"
+#include "dualvm/devices/io_apic.h"
+#include "dualvm/devices/local_apic.h"
 #include "dualvm/devices/pci_config.h"
 #include "dualvm/devices/pic8259.h"
 #include "dualvm/devices/pit8254.h"
-#include "dualvm/devices/rtc_mc146818.h"
 #include "dualvm/devices/system_control.h"
 
 namespace dualvm::devices {
@@ -15,7 +20,14 @@ namespace {
 constexpr std::time_t kFixedStart = 946684800;  // 2000-01-01 00:00:00 UTC
 
 // The PC's interrupt wiring.
-enum : unsigned { kIrqTimer = 0, kIrqCom1 = 4, kIrqRtc = 8 };
+enum : unsigned { kIrqTimer = 0, kIrqCom1 = 4, kIrqRtc = 8, kIrqAcpi = 9 };
+
+constexpr unsigned kTimerInput = 2;  // of the I/O APIC, where the 8259As are joined otherwise
+
+constexpr u16 kFwCfgPort = 0x510, kFirmwareLogPort = 0x402;
+constexpr u16 kResetControlPort = 0xcf9;
+constexpr u8 kResetWhole = 6;
+constexpr u16 kAcpiBase = 0x600;  // where SeaBIOS puts it, too
 
 struct PortRange {
     u64 base, size;
@@ -23,7 +35,52 @@ struct PortRange {
     u64 device_offset;
 };
 
+// What ACPI tables say of this PC.
+Platform describe() {
+    Platform p;
+    p.pm1_event = kAcpiBase + AcpiPm::kEvent;
+    p.pm1_control = kAcpiBase + AcpiPm::kControl;
+    p.pm_timer = kAcpiBase + AcpiPm::kTimer;
+    p.gpe0 = kAcpiBase + AcpiPm::kGpe;
+    p.gpe0_size = AcpiPm::kGpeSize;
+    p.sci = kIrqAcpi;
+    p.soft_off = AcpiPm::kSoftOff;
+    p.reset_port = kResetControlPort;
+    p.reset_value = kResetWhole;
+    p.local_apic = LocalApic::kUsualBase;
+    p.io_apic = IoApic::kUsualBase;
+    p.timer_input = kTimerInput;
+    p.level_inputs = 1u << kIrqAcpi;
+    p.com1 = true;
+    return p;
+}
+
+// What firmware looks for: fw_cfg, and its own debug console, for which other guests have the usual one.
+Expected<void> add_firmware_devices(Machine& machine, const PcConfig& config, DebugConsole& console, FwCfg& fw_cfg) {
+    IoSpace& ports = machine.vio().ports();
+    if (!config.firmware) return ports.add(kFirmwareLogPort, 1, console);
+    const FirmwareConfig& firmware = *config.firmware;
+    fw_cfg.add_number(FwCfg::BootMenu, static_cast<u16>(firmware.boot_menu));
+    if (auto added = ports.add(kFwCfgPort, FwCfg::kSize, fw_cfg); !added) return added;
+    if (!firmware.log) return {};
+    return ports.add(kFirmwareLogPort, 1, machine.own(std::make_unique<DebugConsole>(firmware.log)));
+}
+
 }  // namespace
+
+void Pc::add_firmware_file(const std::string& name, std::vector<u8> bytes) {
+    fw_cfg_->add_file(name, std::move(bytes));
+}
+
+void Pc::set_boot_order(std::string_view letters) {
+    std::array<u8, 3> kinds{};
+    for (std::size_t i = 0; i < std::min(letters.size(), kinds.size()); ++i) {
+        // CMOS's numbers are 1 to 4 in this order.
+        const std::size_t kind = std::string_view("acdn").find(letters[i]);
+        if (kind != std::string_view::npos) kinds[i] = static_cast<u8>(kind + 1);
+    }
+    rtc_->set_boot_order(kinds);
+}
 
 Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config) {
     auto pc = std::unique_ptr<Pc>(new Pc);
@@ -32,19 +89,37 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     Clock& clock = machine.clock();
 
     auto& pic = machine.own(std::make_unique<Pic8259Pair>());
-    auto& pit = machine.own(std::make_unique<Pit8254>(clock, pic.line(kIrqTimer)));
-    auto& rtc = machine.own(std::make_unique<RtcMc146818>(clock, pic.line(kIrqRtc), start, machine.vmem().ram_size()));
-    auto& com1 = machine.own(std::make_unique<Uart16550>(clock, pic.line(kIrqCom1), config.serial_output));
+    auto& local_apic = machine.own(std::make_unique<LocalApic>(
+        machine, pic, config.firmware ? LocalApic::AfterReset::Architectural : LocalApic::AfterReset::VirtualWire));
+    auto& io_apic = machine.own(
+        std::make_unique<IoApic>([&local_apic](const ApicMessage& message) { return local_apic.deliver(message); }));
+    local_apic.on_end_of_interrupt([&io_apic](u8 vector) { io_apic.end_of_interrupt(vector); });
+    pic.connect_output([lint0 = local_apic.lint(0)](bool level) mutable { lint0.set(level); });
+    // Each of ISA's interrupt wires leads to both controllers; the guest opens one of the ways.
+    const auto isa_interrupt = [&](unsigned irq) {
+        const unsigned input = irq == kIrqTimer ? kTimerInput : irq;
+        return IrqLine([to_pic = pic.line(irq), to_apic = io_apic.input(input)](bool level) mutable {
+            to_pic.set(level);
+            to_apic.set(level);
+        });
+    };
+    auto& pit = machine.own(std::make_unique<Pit8254>(clock, isa_interrupt(kIrqTimer)));
+    auto& rtc =
+        machine.own(std::make_unique<RtcMc146818>(clock, isa_interrupt(kIrqRtc), start, machine.vmem().ram_size()));
+    auto& com1 = machine.own(std::make_unique<Uart16550>(clock, isa_interrupt(kIrqCom1), config.serial_output));
     auto& vga = machine.own(std::make_unique<VgaText>(clock));
     auto& keyboard = machine.own(std::make_unique<I8042>(machine));
     auto& port92 = machine.own(std::make_unique<SystemControlPort>(machine));
     auto& pci = machine.own(std::make_unique<PciConfigurationPorts>(machine));
     auto& exit = machine.own(std::make_unique<DebugExit>(machine));
     auto& console = machine.own(std::make_unique<DebugConsole>(config.debug_console_output));
+    auto& fw_cfg = machine.own(std::make_unique<FwCfg>(machine));
     auto& post = machine.own(std::make_unique<PostCode>());
-    machine.set_interrupt_source(&pic);
+    machine.set_interrupt_source(&local_apic);
     pc->com1_ = &com1;
     pc->vga_ = &vga;
+    pc->rtc_ = &rtc;
+    pc->fw_cfg_ = &fw_cfg;
 
     const PortRange ports[] = {
         {0x20, 2, &pic, Pic8259Pair::kMaster},
@@ -61,7 +136,6 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
         {0xf4, 4, &exit, 0},
         {VgaText::kPorts, VgaText::kPortsSize, &vga, VgaText::kPortsOffset},
         {0x3f8, 8, &com1, 0},
-        {0x402, 1, &console, 0},
         {0xcf8, 8, &pci, 0},
     };
     for (const PortRange& p : ports) {
@@ -74,6 +148,18 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     }
     if (auto added = machine.vio().mmio().add(VgaText::kWindow, VgaText::kWindowSize, vga); !added) {
         return tl::unexpected(added.error());
+    }
+    if (auto added = machine.vio().mmio().add(IoApic::kUsualBase, IoApic::kSize, io_apic); !added) {
+        return tl::unexpected(added.error());
+    }
+    if (auto added = add_firmware_devices(machine, config, console, fw_cfg); !added)
+        return tl::unexpected(added.error());
+    if (config.acpi) {
+        auto& pm = machine.own(std::make_unique<AcpiPm>(machine, isa_interrupt(kIrqAcpi)));
+        if (auto added = machine.vio().ports().add(kAcpiBase, AcpiPm::kSize, pm); !added) {
+            return tl::unexpected(added.error());
+        }
+        machine.set_platform(describe());
     }
     return pc;
 }

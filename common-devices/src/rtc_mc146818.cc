@@ -107,6 +107,13 @@ void RtcMc146818::fill_memory_size(u64 memory_bytes) {
     update_checksum();
 }
 
+// Bochs's and QEMU's way, which SeaBIOS reads: 3Dh has the first and the second, the upper half of 38h the third.
+void RtcMc146818::set_boot_order(const std::array<u8, 3>& kinds) {
+    constexpr u8 kOrder = 0x3d, kOrderAndFlags = 0x38;
+    cmos_[kOrder] = static_cast<u8>((kinds[0] & 0xf) | kinds[1] << 4);
+    cmos_[kOrderAndFlags] = static_cast<u8>((cmos_[kOrderAndFlags] & 0xf) | kinds[2] << 4);
+}
+
 // Of 10h-2Dh, high byte first (PC/AT technical reference).
 void RtcMc146818::update_checksum() {
     u16 sum = 0;

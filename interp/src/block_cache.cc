@@ -13,6 +13,8 @@ namespace dualvm::interp {
 namespace {
 
 constexpr unsigned kMaxInstructions = 64;
+constexpr std::size_t kLargestBlock =
+    sizeof(Block) + (kMaxInstructions + 1) * sizeof(Op) + kMaxInstructions * sizeof(Insn) + 64;
 // Where a fetch finds neither RAM nor ROM the bus floats: all ones.
 constexpr auto kFloatingBus = [] {
     std::array<u8, kPageSize> ones{};
@@ -36,8 +38,8 @@ u64 line_mask(u64 first, u64 size) {
 }  // namespace
 
 BlockCache::BlockCache(State& state, u64 bytes)
-    : decoder_(std::make_unique<Decoder>()), arena_bytes_(bytes), buckets_(kBuckets) {
-    arena_ = std::unique_ptr<u8, FreeDeleter>(static_cast<u8*>(std::malloc(bytes)));
+    : decoder_(std::make_unique<Decoder>()), arena_bytes_(std::max<u64>(bytes, kLargestBlock)), buckets_(kBuckets) {
+    arena_ = std::unique_ptr<u8, FreeDeleter>(static_cast<u8*>(std::malloc(arena_bytes_)));
     state.recent = recent_.get();
     u64 pages = 0;
     for (const MemoryRegion& r : state.machine->vmem().regions()) pages = std::max(pages, r.end() / kPageSize);
@@ -174,9 +176,11 @@ unsigned code_bits(u32 mode) {
 // Decodes from `physical` on. Returns nullptr with the fault if the first instruction cannot be fetched or decoded; a
 // later one that cannot just ends the block.
 Block* BlockCache::build(State& s, u64 physical) {
-    constexpr std::size_t kLargest =
-        sizeof(Block) + (kMaxInstructions + 1) * sizeof(Op) + kMaxInstructions * sizeof(Insn) + 64;
-    if (arena_bytes_ - arena_used_ < kLargest) forget_all(s);
+    if (arena_bytes_ - arena_used_ < kLargestBlock) forget_all(s);
+    if (decoder_->full()) {
+        forget_all(s);
+        decoder_->forget();
+    }
 
     const u64 rip = s.cpu.general.rip, linear = cs_base_ + rip;
     const unsigned bits = code_bits(mode_);

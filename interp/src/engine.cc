@@ -79,14 +79,19 @@ public:
         ++state_->statistics.pulls;
         copy_groups(machine_.cpu(), state_->cpu, groups);
         if (any(groups & Groups::Msrs)) machine_.cpu().msrs.tsc = read_tsc(*state_);
+        if (any(groups & Groups::Control))
+            machine_.cpu().control.cr8 = machine_.cr8().value_or(state_->cpu.control.cr8);
         if (any(groups & Groups::Fpu)) store_fx_image(state_->fx, machine_.cpu().fpu);
     }
 
     void push(Groups groups) override {
         ++state_->statistics.pushes;
         copy_groups(state_->cpu, machine_.cpu(), groups);
+        if (any(groups & Groups::Control)) machine_.cr8_changed(state_->cpu.control.cr8);
+        if (any(groups & Groups::Msrs)) machine_.apic_base_changed(state_->cpu.msrs.apic_base);
         if (any(groups & Groups::Msrs)) state_->tsc_offset = machine_.cpu().msrs.tsc - machine_.clock().now();
         if (any(groups & Groups::Fpu)) load_fx_image(state_->fx, state_->cpu.fpu);
+        if (any(groups & Groups::Events)) shutdown_ = false;  // as a RESET ends it
         if (any(groups & (Groups::Control | Groups::Segments))) {
             // Another engine may have run since: what it wrote to memory, nobody saw.
             flush_tlb(*state_);
@@ -243,6 +248,7 @@ Exit Interpreter::run(const Budget& budget) {
 void Interpreter::run_slice() {
     State& s = *state_;
     const Op* linking = nullptr;  // the branch that led here and wants a link
+    u32 linking_generation = 0;   // another one: the cache was emptied since, and the branch with it
     bool taken = false;
     while (s.ticks > 0) {
         Block* block = blocks_->find(s);
@@ -252,13 +258,14 @@ void Interpreter::run_slice() {
             if (between_instructions()) return;
             continue;
         }
-        if (linking != nullptr) link(linking, taken, block);
+        if (linking != nullptr && linking_generation == s.map_generation) link(linking, taken, block);
         linking = nullptr;
         run_chain(block);
         s.code_written = false;
         switch (s.leave_reason) {
             case Leave::Link:
                 if (s.use.links) linking = s.op;
+                linking_generation = s.map_generation;
                 taken = s.link_taken;
                 break;
             case Leave::Budget: break;
@@ -333,7 +340,7 @@ void Interpreter::step() {
     if (resumed) s.cpu.general.rflags &= ~rflags::RF;  // it lives for one instruction (SDM vol. 3B, 17.3.1.1)
     // Traps come behind the instruction; loading SS holds them back for one more (SDM vol. 3B, 17.3.1.2, 17.3.1.4).
     u64 causes = s.watched_data_hits;
-    if (trap && !enters_handler(block->insns[0])) causes |= kDr6SingleStep;
+    if (trap && !(flow == Flow::Jump && enters_handler(block->insns[0]))) causes |= kDr6SingleStep;
     if (causes != 0 && !e.interrupt_shadow_mov_ss) {
         s.cpu.debug.dr6 |= causes;
         s.raise(DB);

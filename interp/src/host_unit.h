@@ -29,6 +29,8 @@ struct UnitInsn {
     // For the fast handlers: the instruction and nothing else, its operands moved to XMM0 (the destination), XMM1, RAX
     // and [RDI]. nullptr where no handler uses it.
     const void* bare = nullptr;
+    // x87: what is stored depends on the arithmetic, which may raise an exception instead.
+    bool stores_result() const { return unit == Unit::X87 && writes_memory && waits && !control; }
     bool operator==(const UnitInsn&) const = default;
 };
 
@@ -45,10 +47,15 @@ public:
     // The same without loading and saving any state.
     const void* find_or_make_bare(std::span<const u8> encoding);
 
+    // A guest can use more different instructions than there is room for: then all are forgotten and made again.
+    bool full() const { return writable_ != nullptr && kBytes - used_ < kSpare; }
+    void forget();
+
 private:
+    static constexpr std::size_t kSpare = std::size_t{1} << 15;  // more than one block's instructions take
+    static constexpr std::size_t kBytes = std::size_t{1} << 20;
     const void* keep(std::vector<u8> routine);
 
-    static constexpr std::size_t kBytes = std::size_t{1} << 20;
     std::map<std::vector<u8>, const void*> routines_;
     u8* writable_ = nullptr;  // two views of the same memory: never both writable and executable
     u8* executable_ = nullptr;

@@ -5,12 +5,22 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
+#include "dualvm/devices/fw_cfg.h"
+#include "dualvm/devices/rtc_mc146818.h"
 #include "dualvm/devices/uart16550.h"
 #include "dualvm/devices/vga_text.h"
 #include "dualvm/machine.h"
 
 namespace dualvm::devices {
+
+struct FirmwareConfig {
+    std::function<void(u8)> log{};  // what it writes to port 402h; there is no such port if empty
+    bool boot_menu = false;
+};
 
 struct PcConfig {
     std::function<void(u8)> serial_output{};         // COM1; dropped if empty
@@ -18,6 +28,9 @@ struct PcConfig {
     // Time of day at power-on. Default: the host's under a host clock, 2000-01-01 00:00:00 UTC under a virtual one, so
     // that a run is the same every time.
     std::optional<std::time_t> start_time{};
+    // Firmware runs before the guest, and is told this. Without, devices start as firmware would have left them.
+    std::optional<FirmwareConfig> firmware{};
+    bool acpi = true;  // power management hardware, and a Platform that tells of it
 };
 
 class Pc {
@@ -31,11 +44,18 @@ public:
     // True if serial_input() can wake a guest that waits in HLT.
     bool serial_input_interrupts() const { return com1_->interrupts_on_input(); }
     const VgaText& vga() const { return *vga_; }
+    // A file for firmware to ask for; of no use without it.
+    void add_firmware_file(const std::string& name, std::vector<u8> bytes);
+    // Tells firmware where to look for what to boot: of the letters a (floppies), c (hard disks), d (CD-ROMs) and n
+    // (network), up to three.
+    void set_boot_order(std::string_view letters);
 
 private:
     Pc() = default;
     Uart16550* com1_ = nullptr;
     VgaText* vga_ = nullptr;
+    RtcMc146818* rtc_ = nullptr;
+    FwCfg* fw_cfg_ = nullptr;
 };
 
 }  // namespace dualvm::devices

@@ -26,6 +26,9 @@ public:
     void save(ArchiveWriter& out) const override;
     void load(ArchiveReader& in) override;
 
+    // Where SeaBIOS looks for what to boot from, first to last: numbers of kinds of drives, 0 for none.
+    void set_boot_order(const std::array<u8, 3>& kinds);
+
     bool nmi_masked() const { return (index_ & 0x80) != 0; }  // port 70h bit 7; this PC has no source of NMI yet
 
 private:
