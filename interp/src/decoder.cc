@@ -169,13 +169,6 @@ const UnitInsn* Decoder::Impl::keep(const UnitInsn& unit) {
     return &alike.emplace_back(unit);
 }
 
-bool Decoder::has_room_for(std::size_t count) const { return impl_->routines.has_room_for(count); }
-
-void Decoder::forget_units() {
-    impl_->units.clear();
-    impl_->routines.clear();
-}
-
 DecodeResult Decoder::decode(std::span<const u8> bytes, unsigned code_size, u64 rip, Insn& insn) const {
     const ZydisDecoder& decoder = code_size == 64 ? impl_->code64 : code_size == 32 ? impl_->code32 : impl_->code16;
     ZydisDecodedInstruction zydis;
