@@ -61,14 +61,13 @@ Bytes link(const Platform& p, unsigned number) {
         kLinkNames[number],
         {hardware_id("PNP0C0F"), name("_UID", integer(number + 1)),
          name("_PRS", resource_template({interrupts(possible)})), name("BUF", resource_template({interrupts({0})})),
-         create_dword_field(path("BUF"), kNumberInDescriptor, "NUM"),
          method("_STA", 0,
                 {if_then(bit_and(field, integer(kRouterOff)), {give_back(integer(kDisabled))}),
                  give_back(integer(kEnabled))}),
          method("_DIS", 0, {bit_or(field, integer(kRouterOff), field)}),
          method("_CRS", 0,
-                {store(integer(0), path("NUM")), if_then(less(field, integer(kRouterOff)), {store(field, path("NUM"))}),
-                 give_back(path("BUF"))}),
+                {create_dword_field(path("BUF"), kNumberInDescriptor, "NUM"), store(integer(0), path("NUM")),
+                 if_then(less(field, integer(kRouterOff)), {store(field, path("NUM"))}), give_back(path("BUF"))}),
          method("_SRS", 1, {create_dword_field(kArg0, kNumberInDescriptor, "SET"), store(path("SET"), field)})});
 }
 

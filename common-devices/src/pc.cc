@@ -5,11 +5,14 @@
 
 #include "dualvm/devices/acpi_pm.h"
 #include "dualvm/devices/debug_ports.h"
+#include "dualvm/devices/i440fx.h"
 #include "dualvm/devices/i8042.h"
 #include "dualvm/devices/io_apic.h"
 #include "dualvm/devices/local_apic.h"
 #include "dualvm/devices/pci_config.h"
+#include "dualvm/devices/pci_setup.h"
 #include "dualvm/devices/pic8259.h"
+#include "dualvm/devices/piix3_isa.h"
 #include "dualvm/devices/pit8254.h"
 #include "dualvm/devices/system_control.h"
 
@@ -28,6 +31,12 @@ constexpr u16 kFwCfgPort = 0x510, kFirmwareLogPort = 0x402;
 constexpr u16 kResetControlPort = 0xcf9;
 constexpr u8 kResetWhole = 6;
 constexpr u16 kAcpiBase = 0x600;  // where SeaBIOS puts it, too
+
+// Places on PCI bus 0, as on QEMU's "pc".
+enum : unsigned { kHostBridgeSlot = 0, kPiix3Slot = 1 };
+// Where PCI's interrupts may lead, and its memory may lie.
+constexpr u16 kPciInterrupts = 1u << 5 | 1u << 10 | 1u << 11;
+constexpr u32 kPciMemory = VMem::kHoleBase;
 
 struct PortRange {
     u64 base, size;
@@ -50,7 +59,13 @@ Platform describe() {
     p.local_apic = LocalApic::kUsualBase;
     p.io_apic = IoApic::kUsualBase;
     p.timer_input = kTimerInput;
-    p.level_inputs = 1u << kIrqAcpi;
+    p.level_inputs = 1u << kIrqAcpi | kPciInterrupts;
+    p.pci = true;
+    p.pci_router_slot = kPiix3Slot;
+    p.pci_router_register = Piix3Isa::kPirqRoute;
+    p.pci_interrupts = kPciInterrupts;
+    p.pci_memory = kPciMemory;
+    p.pci_memory_size = static_cast<u32>(IoApic::kUsualBase - kPciMemory);
     p.com1 = true;
     return p;
 }
@@ -110,7 +125,23 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     auto& vga = machine.own(std::make_unique<VgaText>(clock));
     auto& keyboard = machine.own(std::make_unique<I8042>(machine));
     auto& port92 = machine.own(std::make_unique<SystemControlPort>(machine));
-    auto& pci = machine.own(std::make_unique<PciConfigurationPorts>(machine));
+
+    auto owned_bus = std::make_unique<PciBus>(machine.vio());
+    PciBus& bus = *owned_bus;
+    pc->pci_ = &bus;
+    auto& host_bridge = machine.own(
+        std::make_unique<I440Fx>(machine.vmem(), config.firmware ? I440Fx::AfterReset::Rom : I440Fx::AfterReset::Ram));
+    Piix3Isa::IsaInterrupts isa_interrupts;
+    for (unsigned irq = 0; irq < isa_interrupts.size(); ++irq) isa_interrupts[irq] = isa_interrupt(irq);
+    auto& isa_bridge = machine.own(std::make_unique<Piix3Isa>(bus, std::move(isa_interrupts)));
+    bus.attach(kHostBridgeSlot, 0, host_bridge);
+    bus.attach(kPiix3Slot, 0, isa_bridge);
+    // The last device to be reset: it finds all others as they are after a reset.
+    const bool firmware = config.firmware.has_value();
+    auto& pci = machine.own(
+        std::make_unique<PciConfigurationPorts>(machine, std::move(owned_bus), [&bus, &isa_bridge, &pic, firmware] {
+            if (!firmware) set_up_pci(bus, isa_bridge, pic);
+        }));
     auto& exit = machine.own(std::make_unique<DebugExit>(machine));
     auto& console = machine.own(std::make_unique<DebugConsole>(config.debug_console_output));
     auto& fw_cfg = machine.own(std::make_unique<FwCfg>(machine));
@@ -161,6 +192,10 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
         }
         machine.set_platform(describe());
     }
+    if (auto added = machine.vio().mmio().add(I440Fx::kBase, I440Fx::kSize, host_bridge); !added) {
+        return tl::unexpected(added.error());
+    }
+    if (!config.firmware) set_up_pci(bus, isa_bridge, pic);
     return pc;
 }
 

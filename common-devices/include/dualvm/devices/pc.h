@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "dualvm/devices/fw_cfg.h"
+#include "dualvm/devices/pci.h"
 #include "dualvm/devices/rtc_mc146818.h"
 #include "dualvm/devices/uart16550.h"
 #include "dualvm/devices/vga_text.h"
@@ -44,6 +45,7 @@ public:
     // True if serial_input() can wake a guest that waits in HLT.
     bool serial_input_interrupts() const { return com1_->interrupts_on_input(); }
     const VgaText& vga() const { return *vga_; }
+    PciBus& pci() { return *pci_; }
     // A file for firmware to ask for; of no use without it.
     void add_firmware_file(const std::string& name, std::vector<u8> bytes);
     // Tells firmware where to look for what to boot: of the letters a (floppies), c (hard disks), d (CD-ROMs) and n
@@ -52,6 +54,7 @@ public:
 
 private:
     Pc() = default;
+    PciBus* pci_ = nullptr;
     Uart16550* com1_ = nullptr;
     VgaText* vga_ = nullptr;
     RtcMc146818* rtc_ = nullptr;
