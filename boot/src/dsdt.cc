@@ -89,7 +89,7 @@ Bytes host_bridge(const Platform& p) {
     const Bytes isa =
         device("ISA", {name("_ADR", integer(u64{p.pci_router_slot} << 16)), router(p), join(isa_devices(p))});
     return device("PCI0",
-                  {hardware_id("PNP0A03"), name("_ADR", integer(0)), name("_UID", integer(0)),
+                  {hardware_id("PNP0A03"), name("_UID", integer(0)),
                    current_resources({bus_numbers(0, 0xff), io_ports(0xcf8, 8), io_window(0, 0xcf7),
                                       io_window(0xd00, 0xffff), memory_window(0xa0000, 0xbffff, true),
                                       memory_window(p.pci_memory, p.pci_memory + p.pci_memory_size - 1, false)}),

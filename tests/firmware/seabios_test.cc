@@ -5,6 +5,7 @@
 #include "dualvm/boot/firmware.h"
 #include "dualvm/devices/pc.h"
 #include "dualvm/interp/interpreter.h"
+#include "dualvm/kvm/kvm_engine.h"
 #include "dualvm/run_loop.h"
 
 namespace dualvm {
@@ -37,16 +38,21 @@ std::vector<u8> floppy() {
     return image;
 }
 
-class SeaBios : public testing::Test {
+class SeaBios : public testing::TestWithParam<const char*> {
 protected:
     void SetUp() override {
         if (access(boot::kDefaultFirmware, R_OK) != 0) GTEST_SKIP() << "no SeaBIOS (package seabios)";
+        if (kvm() && access("/dev/kvm", R_OK | W_OK) != 0) GTEST_SKIP() << "no /dev/kvm";
+    }
+    bool kvm() const { return std::string_view(GetParam()) == "kvm"; }
+    Expected<std::unique_ptr<Engine>> make_engine() {
+        if (!kvm()) return make_interpreter(*machine);
+        return make_kvm_engine(*machine, {.rescue = make_interpreter(*machine)});
     }
     // Runs up to `limit` instructions of a PC with SeaBIOS. `floppyimg/` is where SeaBIOS looks for such an image.
-    RunResult run(bool acpi, bool with_floppy, u64 limit) {
-        machine = *Machine::create({.memory_mebibytes = 32});
+    RunResult run(bool with_floppy, u64 limit) {
+        machine = *Machine::create({.memory_mebibytes = 32, .clock = kvm() ? ClockKind::Host : ClockKind::Virtual});
         devices::PcConfig config;
-        config.acpi = acpi;
         config.serial_output = [this](u8 byte) { serial += static_cast<char>(byte); };
         config.firmware = devices::FirmwareConfig{.log = [this](u8 byte) { log += static_cast<char>(byte); }};
         pc = *devices::Pc::build(*machine, config);
@@ -57,8 +63,13 @@ protected:
         pc->set_boot_order("a");
         const auto booted = boot::boot_firmware(*machine, boot::kDefaultFirmware);
         EXPECT_TRUE(booted);
-        engine = make_interpreter(*machine);
-        return run_loop(*machine, *engine, {.max_instructions = limit}, {});
+        auto made = make_engine();
+        EXPECT_TRUE(made) << made.error().text;
+        engine = std::move(*made);
+        RunLimits limits;
+        limits.max_instructions = kvm() ? kUnlimited : limit;
+        limits.timeout = 90'000'000'000;
+        return run_loop(*machine, *engine, limits, {});
     }
 
     std::unique_ptr<Machine> machine;
@@ -67,8 +78,8 @@ protected:
     std::string serial, log;
 };
 
-TEST_F(SeaBios, BootsAFloppysBootSector) {
-    const RunResult result = run(/*acpi=*/true, /*with_floppy=*/true, 200'000'000);
+TEST_P(SeaBios, BootsAFloppysBootSector) {
+    const RunResult result = run(/*with_floppy=*/true, 200'000'000);
     EXPECT_EQ(result.reason, "debug-exit") << log;
     EXPECT_EQ(result.status, 15);
     EXPECT_EQ(serial, "F");
@@ -78,10 +89,17 @@ TEST_F(SeaBios, BootsAFloppysBootSector) {
     EXPECT_EQ(log.find("WARNING"), std::string::npos) << log;
 }
 
-TEST_F(SeaBios, ShowsOnTheScreenThatThereIsNothingToBoot) {
-    const RunResult result = run(/*acpi=*/true, /*with_floppy=*/false, 200'000'000);
+INSTANTIATE_TEST_SUITE_P(Engines, SeaBios, testing::Values("interp", "kvm"),
+                         [](const auto& tested) { return std::string(tested.param); });
+
+using WithoutADisk = SeaBios;
+
+TEST_P(WithoutADisk, ItSaysOnTheScreenThatThereIsNothingToBoot) {
+    const RunResult result = run(/*with_floppy=*/false, 40'000'000);
     EXPECT_NE(pc->vga().text().find("No bootable device"), std::string::npos) << result.text << '\n' << log;
 }
+
+INSTANTIATE_TEST_SUITE_P(Engines, WithoutADisk, testing::Values("interp"));
 
 }  // namespace
 }  // namespace dualvm

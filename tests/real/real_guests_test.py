@@ -115,31 +115,39 @@ echo "init runs as process $$"
 echo dualvm | /bin/busybox sha256sum
 /bin/busybox seq 1 100 | /bin/busybox awk '{ s += $1 * $1 } END { print "squares", s, s / 8 }'
 i=0; while [ $i -lt 20 ]; do /bin/busybox true; i=$((i + 1)); done; echo "forked $i times"
-/bin/busybox reboot -f
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sys /sys
+/bin/busybox cat /proc/interrupts /sys/devices/system/clocksource/clocksource0/available_clocksource
+if /bin/busybox grep -q then=reboot /proc/cmdline; then /bin/busybox reboot -f; else /bin/busybox poweroff -f; fi
 """
 
 
-def linux_init(guests):
+def linux_init(guests, words, end, interrupt_controller):
     busybox = Path("/bin/busybox")
     if not busybox.exists():
         skip("no /bin/busybox (package busybox-static)")
     kernel = guests.find("vmlinuz-*-cloud-amd64")
     archive = b"".join([
-        newc_entry("bin", 0o40755), newc_entry("dev", 0o40755),
+        *(newc_entry(folder, 0o40755) for folder in ("bin", "dev", "proc", "sys")),
         newc_entry("dev/console", 0o20600, major=5, minor=1),
         newc_entry("bin/busybox", 0o100755, busybox.read_bytes()),
         newc_entry("init", 0o100755, INIT), newc_entry("TRAILER!!!", 0)])
     with tempfile.TemporaryDirectory() as folder:
         initrd = Path(folder) / "initrd.gz"
         initrd.write_bytes(gzip.compress(archive, 1))
-        run = guests.run("--engine=interp", "-m", "256", "-no-reboot", "--max-insns", "4000000000",
-                         "-kernel", kernel, "-initrd", str(initrd), "-append", "console=ttyS0 " + EARLY)
+        run = guests.run("--engine=interp", "-m", "256", "-no-reboot", "--max-insns", "4000000000", "--stats",
+                         "-kernel", kernel, "-initrd", str(initrd), "-append", "console=ttyS0 " + words)
     expected = ["init runs as process 1", "x86_64",
-                "squares 338350 42293.8", "forked 20 times"]
+                "squares 338350 42293.8", "forked 20 times", interrupt_controller]
     host_sum = subprocess.run([str(busybox), "sha256sum"], input="dualvm\n", capture_output=True, text=True, check=True)
     for line in expected + [host_sum.stdout.split()[0]]:
         if line not in run.stdout:
             fail(f"'{line}' is missing", run)
+    if run.returncode != 0 or f"engine interp: {end}" not in run.stderr:
+        fail(f"it should have ended by {end}, with status 0", run)
+    for complaint in ("ACPI Error", "ACPI BIOS", "Unstable", "unstable", "not functional", "spurious", "Call Trace"):
+        if complaint in run.stdout:
+            fail(f"the kernel complains: '{complaint}'", run)
 
 
 def main():
@@ -148,7 +156,9 @@ def main():
      "memtest-ia32-interp": lambda: memtest_interp(guests, "memtest86+ia32.bin"),
      "memtest-x64-kvm": lambda: memtest_kvm(guests),
      "linux-early-interp": lambda: linux_early(guests),
-     "linux-init-interp": lambda: linux_init(guests)}[sys.argv[2]]()
+     "linux-init-interp": lambda: linux_init(guests, "", "power-off", "IO-APIC"),
+     "linux-reboot-interp": lambda: linux_init(guests, "then=reboot", "reset", "IO-APIC"),
+     "linux-old-pc-interp": lambda: linux_init(guests, "then=reboot " + EARLY, "reset", "XT-PIC")}[sys.argv[2]]()
 
 
 if __name__ == "__main__":
