@@ -34,6 +34,9 @@ constexpr u16 kAcpiBase = 0x600;  // where SeaBIOS puts it, too
 
 // Places on PCI bus 0, as on QEMU's "pc".
 enum : unsigned { kHostBridgeSlot = 0, kPiix3Slot = 1 };
+// Where PCI's interrupts may lead, and its memory may lie.
+constexpr u16 kPciInterrupts = 1u << 5 | 1u << 10 | 1u << 11;
+constexpr u32 kPciMemory = VMem::kHoleBase;
 
 struct PortRange {
     u64 base, size;
@@ -56,7 +59,13 @@ Platform describe() {
     p.local_apic = LocalApic::kUsualBase;
     p.io_apic = IoApic::kUsualBase;
     p.timer_input = kTimerInput;
-    p.level_inputs = 1u << kIrqAcpi;
+    p.level_inputs = 1u << kIrqAcpi | kPciInterrupts;
+    p.pci = true;
+    p.pci_router_slot = kPiix3Slot;
+    p.pci_router_register = Piix3Isa::kPirqRoute;
+    p.pci_interrupts = kPciInterrupts;
+    p.pci_memory = kPciMemory;
+    p.pci_memory_size = static_cast<u32>(IoApic::kUsualBase - kPciMemory);
     p.com1 = true;
     return p;
 }
@@ -128,8 +137,9 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     bus.attach(kHostBridgeSlot, 0, host_bridge);
     bus.attach(kPiix3Slot, 0, isa_bridge);
     // The last device to be reset: it finds all others as they are after a reset.
-    auto& pci = machine.own(std::make_unique<PciConfigurationPorts>(
-        machine, std::move(owned_bus), [&bus, &isa_bridge, &pic, firmware = config.firmware.has_value()] {
+    const bool firmware = config.firmware.has_value();
+    auto& pci = machine.own(
+        std::make_unique<PciConfigurationPorts>(machine, std::move(owned_bus), [&bus, &isa_bridge, &pic, firmware] {
             if (!firmware) set_up_pci(bus, isa_bridge, pic);
         }));
     auto& exit = machine.own(std::make_unique<DebugExit>(machine));

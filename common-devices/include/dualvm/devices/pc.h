@@ -45,12 +45,12 @@ public:
     // True if serial_input() can wake a guest that waits in HLT.
     bool serial_input_interrupts() const { return com1_->interrupts_on_input(); }
     const VgaText& vga() const { return *vga_; }
+    PciBus& pci() { return *pci_; }
     // A file for firmware to ask for; of no use without it.
     void add_firmware_file(const std::string& name, std::vector<u8> bytes);
     // Tells firmware where to look for what to boot: of the letters a (floppies), c (hard disks), d (CD-ROMs) and n
     // (network), up to three.
     void set_boot_order(std::string_view letters);
-    PciBus& pci() { return *pci_; }
 
 private:
     Pc() = default;
