@@ -1,11 +1,14 @@
 #include "dualvm/devices/pc.h"
 
+#include "dualvm/devices/ata_disk.h"
+#include "dualvm/devices/atapi_cdrom.h"
 #include "dualvm/devices/debug_ports.h"
 #include "dualvm/devices/i440fx.h"
 #include "dualvm/devices/i8042.h"
 #include "dualvm/devices/pci_config.h"
 #include "dualvm/devices/pci_setup.h"
 #include "dualvm/devices/pic8259.h"
+#include "dualvm/devices/piix3_ide.h"
 #include "dualvm/devices/piix3_isa.h"
 #include "dualvm/devices/pit8254.h"
 #include "dualvm/devices/rtc_mc146818.h"
@@ -28,6 +31,18 @@ struct PortRange {
     Device* device;
     u64 device_offset;
 };
+
+void attach_drives(Piix3Ide& ide, const PcConfig& config) {
+    for (unsigned i = 0; i < config.ide_drives.size(); ++i) {
+        const auto& drive = config.ide_drives[i];
+        if (!drive) continue;
+        if (drive->cdrom) {
+            ide.attach(i / 2, i % 2, std::make_unique<AtapiCdrom>(drive->disk, i));
+        } else {
+            ide.attach(i / 2, i % 2, std::make_unique<AtaDisk>(*drive->disk, i));
+        }
+    }
+}
 
 }  // namespace
 
@@ -52,8 +67,12 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     Piix3Isa::IsaInterrupts isa_interrupts;
     for (unsigned irq = 0; irq < isa_interrupts.size(); ++irq) isa_interrupts[irq] = pic.line(irq);
     auto& isa_bridge = machine.own(std::make_unique<Piix3Isa>(bus, std::move(isa_interrupts)));
+    auto& ide = machine.own(std::make_unique<Piix3Ide>(
+        machine.vmem(), std::array{pic.line(Piix3Ide::kInterrupts[0]), pic.line(Piix3Ide::kInterrupts[1])}, true));
+    attach_drives(ide, config);
     bus.attach(kHostBridgeSlot, 0, host_bridge);
     bus.attach(kPiix3Slot, 0, isa_bridge);
+    bus.attach(kPiix3Slot, 1, ide);
     // The last device to be reset: it finds all others as they are after a reset.
     auto& pci = machine.own(std::make_unique<PciConfigurationPorts>(
         machine, std::move(owned_bus), [&bus, &isa_bridge, &pic] { set_up_pci(bus, isa_bridge, pic); }));
@@ -64,6 +83,7 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     pc->com1_ = &com1;
     pc->vga_ = &vga;
 
+    constexpr auto kIdeCommand = Piix3Ide::kCommandPorts, kIdeControl = Piix3Ide::kControlPorts;
     const PortRange ports[] = {
         {0x20, 2, &pic, Pic8259Pair::kMaster},
         {0xa0, 2, &pic, Pic8259Pair::kSlave},
@@ -80,6 +100,10 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
         {VgaText::kPorts, VgaText::kPortsSize, &vga, VgaText::kPortsOffset},
         {0x3f8, 8, &com1, 0},
         {0x402, 1, &console, 0},
+        {kIdeCommand[0], 8, &ide, Piix3Ide::kCommandBlock},
+        {kIdeControl[0], 1, &ide, Piix3Ide::kControl},
+        {kIdeCommand[1], 8, &ide, Piix3Ide::kChannelStride + Piix3Ide::kCommandBlock},
+        {kIdeControl[1], 1, &ide, Piix3Ide::kChannelStride + Piix3Ide::kControl},
         {0xcf8, 8, &pci, 0},
     };
     for (const PortRange& p : ports) {
