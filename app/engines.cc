@@ -28,7 +28,7 @@ std::string drawback_of_kvm(const EngineOptions& options) {
     bare.rescue = false;
     auto engine = make_engine(**machine, EngineName::Kvm, bare);
     if (!engine) return engine.error().text;
-    const Capabilities can = (*engine)->capabilities();
+    const TriedCapabilities can = (*engine)->tried_capabilities();
     if ((can.direct_modes_ring0 & kKernelModes) == kKernelModes) return {};
     if ((can.direct_modes_ring3 & kKernelModes) != 0) {
         return "this host's KVM runs only user-mode code directly (--engine=kvm takes it nevertheless)";
@@ -68,10 +68,10 @@ EngineChoice choose_engine(const Options& options) {
 }
 
 Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engine, const EngineOptions& options) {
-    if (engine != EngineName::Kvm) return make_interpreter(machine);
+    if (engine != EngineName::Kvm) return make_interpreter(machine, {.without = options.without});
     KvmOptions kvm;
     kvm.device = options.kvm_device;
-    if (options.rescue) kvm.rescue = make_interpreter(machine);
+    if (options.rescue) kvm.rescue = make_interpreter(machine, {.without = options.without});
     return make_kvm_engine(machine, std::move(kvm));
 }
 

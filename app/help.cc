@@ -6,6 +6,8 @@
 #include <array>
 #include <string_view>
 
+#include "dualvm/interp/interpreter.h"
+
 namespace dualvm::app {
 
 namespace {
@@ -68,6 +70,8 @@ Examples:
   dualvm probe                                              what this host's /dev/kvm can do
   dualvm trace -kernel GUEST --count 20                     the first 20 instructions and what each changed
   dualvm disasm GUEST                                       its instructions, from the entry point on
+  dualvm fuzz --cases 10000                                 the interpreter against the CPU of this host
+  dualvm img create -f qcow vm-disk.img 4G                  a disk for a guest
 
 Options can be written with one dash or two, their values after a space or '='.
 
@@ -155,6 +159,58 @@ Examples:
 
 )";
 
+constexpr const char* kFuzzFooter =
+    R"(Makes instructions, single ones and short sequences, of everything that ring 3 can run of what the CPU model
+advertises, in 64-bit and 32-bit code, with registers and memory chosen to hit corners. An oracle runs each: the host's
+CPU itself, in a child process of its own (native), or a virtual CPU under KVM, in the modes that this host's KVM lets
+the CPU run (kvm). The interpreter runs the same, with its fast handlers and without. Registers, flags, x87 and vector
+registers, memory and exceptions must be equal; what the manual leaves undefined does not count.
+
+What differs is made as small as possible and printed: instructions, what they start from, both results. With
+--regressions each is kept as a file, which 'dualvm fuzz FILE' runs again.
+
+The status is 14 if there were differences, 6 if the host has no such oracle, 12 if Ctrl-C ended it.
+
+Examples:
+  dualvm fuzz --cases 100000 --seed 1
+  dualvm fuzz --minutes 10 --jobs 2 --json=fuzz.json
+  dualvm fuzz --oracle=kvm --only=shl,shr,sar,rol,ror,rcl,rcr
+  dualvm fuzz tests/diff/regressions/*.json
+
+)";
+
+// What --no-opt takes, in the middle of the footer of `run`.
+std::string optimisations_text() {
+    std::string text =
+        "--no-opt=LIST leaves out, to see what each gives (comma between them; results stay the same):\n";
+    for (const InterpreterOptimisation& each : interpreter_optimisations()) {
+        text += fmt::format("  {:<9} {}\n", each.name, each.what);
+    }
+    return text + '\n';
+}
+
+constexpr const char* kImgFooter =
+    R"(Images are raw, qcow (version 1) or qcow2 (2 and 3). A new image gets its name when it is whole; an old one of that name
+is replaced, as by qemu-img, unless somebody uses it.
+
+-o takes, of qcow2: cluster_size=512 to 2M (default 64K), compat=0.10|1.1, refcount_bits=1 to 64, lazy_refcounts=on|off,
+compression_type=zlib|zstd; of all: size=SIZE, and of those that can have one, backing_file=FILE and backing_fmt=FORMAT.
+
+Without -f an image's format is found out by looking. The guest decides what its disk looks like: say -f raw of a raw
+image whose guest you don't trust.
+
+check counts what refers to each cluster. Errors are what could give a guest wrong data: status 4. Leaks are lost space
+and no harm: status 0. A raw image is always sound.
+
+Examples:
+  dualvm img create -f qcow vm-disk.img 4G
+  dualvm img create -f qcow2 -b base.img -F raw overlay.img     what a guest changes goes to overlay.img
+  dualvm img info --json=- vm-disk.img
+  dualvm img check -r leaks vm-disk.img
+  dualvm img convert -O qcow2 -c disk.raw disk.qcow2            compressed
+
+)";
+
 }  // namespace
 
 std::shared_ptr<CLI::Formatter> make_formatter() { return std::make_shared<Formatter>(); }
@@ -166,22 +222,28 @@ const char* description(Command command) {
         case Command::Probe: return "Measure what this host's /dev/kvm can do";
         case Command::Trace: return "Run a guest instruction by instruction";
         case Command::Disasm: return "Disassemble a guest, a file or bytes";
+        case Command::Fuzz: return "Prove the interpreter against the host's CPU";
+        case Command::Img: return "Make, describe, check and copy disk images";
     }
     return "";
 }
 
 const char* footer(Command command) {
-    static const std::string kRun = std::string(kRunFooter) + kStatuses,
+    static const std::string kRun = std::string(kRunFooter) + optimisations_text() + kStatuses,
                              kCompare = std::string(kCompareFooter) + kStatuses,
                              kProbe = std::string(kProbeFooter) + kStatuses,
                              kTrace = std::string(kTraceFooter) + kStatuses,
-                             kDisasm = std::string(kDisasmFooter) + kStatuses;
+                             kDisasm = std::string(kDisasmFooter) + kStatuses,
+                             kFuzz = std::string(kFuzzFooter) + kStatuses, kImg = std::string(kImgFooter) + kStatuses;
     switch (command) {
         case Command::Run: return kRun.c_str();
         case Command::Compare: return kCompare.c_str();
         case Command::Probe: return kProbe.c_str();
         case Command::Trace: return kTrace.c_str();
         case Command::Disasm: return kDisasm.c_str();
+        case Command::Fuzz: return kFuzz.c_str();
+        case Command::Img: return kImg.c_str();
+        case Command::Img: return kImg.c_str();
     }
     return "";
 }
@@ -193,11 +255,10 @@ const char* top_level_footer() {
 
 std::string short_help() {
     std::string text = "Usage: dualvm COMMAND [OPTIONS]\n\n";
-    constexpr std::pair<const char*, Command> kCommands[] = {{"run", Command::Run},
-                                                             {"compare", Command::Compare},
-                                                             {"probe", Command::Probe},
-                                                             {"trace", Command::Trace},
-                                                             {"disasm", Command::Disasm}};
+    constexpr std::pair<const char*, Command> kCommands[] = {{"run", Command::Run},       {"compare", Command::Compare},
+                                                             {"probe", Command::Probe},   {"trace", Command::Trace},
+                                                             {"disasm", Command::Disasm}, {"fuzz", Command::Fuzz},
+                                                             {"img", Command::Img}};
     for (const auto& [name, command] : kCommands) text += fmt::format("  {:<9} {}\n", name, description(command));
     return text + "\n'dualvm --help' has examples; 'dualvm run -kernel build/guests/hello64.elf' is a first one.\n";
 }

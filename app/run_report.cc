@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
 
+#include "dualvm/interp/interpreter.h"
 #include "dualvm/study/guest_view.h"
 
 namespace dualvm::app {
@@ -96,6 +98,14 @@ Json run_json(const RunResult& result, Guest& guest, const EngineChoice& choice,
     if (result.instructions) {
         json["instructions"] = *result.instructions;
         json["mips"] = million_per_second(*result.instructions, result.seconds);
+    }
+    if (choice.engine == EngineName::Interp) {
+        Json optimisations = Json::object();  // by name, whether they were in use
+        for (const InterpreterOptimisation& each : interpreter_optimisations()) {
+            const std::vector<std::string>& without = options.engine.without;
+            optimisations[each.name] = std::find(without.begin(), without.end(), each.name) == without.end();
+        }
+        json["optimisations"] = optimisations;
     }
     json["guest"]["protocol"] = boot::to_string(guest.boot.protocol);
     json["guest"]["entry"] = hex(guest.boot.entry);

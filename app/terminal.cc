@@ -72,7 +72,12 @@ void handle(int signal, void (*handler)(int), struct sigaction* before) {
 
 }  // namespace
 
-bool may_read_terminal() { return isatty(STDIN_FILENO) == 0 || tcgetpgrp(STDIN_FILENO) == getpgrp(); }
+bool may_read_terminal() {
+    // Job control stops background readers of their controlling terminal only (POSIX.1-2017, 11.1.4); of any other
+    // terminal, as of a file, tcgetpgrp() knows no foreground group.
+    const pid_t foreground = tcgetpgrp(STDIN_FILENO);
+    return foreground < 0 || foreground == getpgrp();
+}
 
 void restore_terminal() {
     if (is_raw.exchange(false)) tcsetattr(STDIN_FILENO, TCSANOW, &original);

@@ -37,7 +37,7 @@ int trace_command(const Options& options, const Messages& messages) {
     auto guest = make_guest(options, choice.engine, choice.clock, outputs);
     if (!guest) return report_error(guest.error(), messages);
     console.connect(*guest->pc);
-    if (!guest->engine->capabilities().single_step) {
+    if (!guest->engine->tried_capabilities().single_step) {
         return report_error({ExitStatus::EngineUnavailable,
                              fmt::format("the engine {} cannot single-step on this host: trace with --engine=interp",
                                          guest->engine->name())},
@@ -47,7 +47,7 @@ int trace_command(const Options& options, const Messages& messages) {
     study::TracingEngine tracer(*guest->machine, *guest->engine, options.trace, [&](std::string_view line) {
         if (!(*out)->line(line)) interrupt_run();
     });
-    RunHooks hooks = usual_hooks(*guest->machine, options);
+    RunHooks hooks = usual_hooks(*guest->machine, *guest->pc, options);
     hooks.poll = [&] { console.poll(); };
     RunResult result;
     {

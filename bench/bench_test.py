@@ -4,9 +4,12 @@
 import unittest
 
 import bench
+import runs
+import studies
+import tables
 
 
-class FakeBench(bench.Bench):
+class FakeBench(runs.Bench):
     """Runs nothing: a run takes as long, and prints what, it is told to."""
 
     def __init__(self, seconds, checksums=None):
@@ -14,12 +17,16 @@ class FakeBench(bench.Bench):
         self.seconds = seconds
         self.checksums = checksums or {}
 
-    def run(self, engine, guest, arguments, json_file=None):
+    def run(self, engine, guest, arguments, options=()):
         taken = 0.5 if arguments.endswith("size=1") else 0.5 + self.seconds[engine]
-        return taken, f"{guest} checksum={self.checksums.get(engine, '42')}\n"
+        return runs.Run(taken, taken, 10, f"{guest} checksum={self.checksums.get(engine, '42')}\n")
+
+    def cycles(self, engine, guest, arguments):
+        return 1000 if arguments.endswith("size=1") else 8_001_000
 
     def instructions(self, guest, arguments):
-        return {"ring=3 repeat=10": 4_000_100, "ring=0 size=10": 40_100}.get(arguments, 100)
+        counts = {"ring=3 repeat=10": 4_000_100, "ring=0 repeat=10": 4_000_100, "ring=0 size=10": 40_100}
+        return counts.get(arguments, 100)
 
 
 WORKLOAD = {"name": "made-up", "repeat": 10, "native": True}
@@ -28,7 +35,7 @@ WORKLOAD = {"name": "made-up", "repeat": 10, "native": True}
 class Measuring(unittest.TestCase):
     def row(self, seconds):
         made_up = FakeBench(seconds)
-        row = bench.measure(made_up, WORKLOAD, list(seconds), 1, False)
+        row = bench.measure(made_up, WORKLOAD, list(seconds), 1, 1)
         bench.count_instructions(made_up, WORKLOAD, row)
         bench.add_ratios(row)
         return row
@@ -42,6 +49,37 @@ class Measuring(unittest.TestCase):
     def test_rate(self):
         self.assertAlmostEqual(self.row({"native": 0.25, "interp": 2.0})["interp"]["mips"], 2)
 
+    def test_cycles_by_the_hosts_speed(self):
+        row = self.row({"native": 0.25, "interp": 2.0})
+        bench.count_cycles(FakeBench({}), WORKLOAD, row, 3e9)
+        self.assertAlmostEqual(row["interp"]["cycles_per_instruction"], 1500)
+
+    def test_cycles_as_counted(self):
+        row = self.row({"native": 0.25, "interp": 2.0})
+        bench.count_cycles(FakeBench({}), WORKLOAD, row, None)
+        self.assertAlmostEqual(row["interp"]["cycles_per_instruction"], 2)
+
+    def test_what_perf_prints(self):
+        self.assertEqual(runs.parse_perf("# started\n\n123456,,cycles:u,1000,100.00,,\n"), 123456)
+        self.assertEqual(runs.parse_perf("<not supported>,,cycles:u,0,100.00,,\n"), 0)
+
+    def test_both_rings_do_the_same_work(self):
+        row = self.row({"native": 0.25, "interp": 2.0, "interp-ring0": 1.0})
+        self.assertAlmostEqual(row["interp-ring0"]["ratio"], 4)
+
+    def test_ablation_is_time_without_over_time_with(self):
+        benches = {"all": FakeBench({"interp": 1.0}), "links": FakeBench({"interp": 3.0})}
+        rows = studies.ablation(benches, [WORKLOAD], 1, lambda w: ("ring=3 repeat=10", "ring=3 size=1"), 0.002)
+        self.assertAlmostEqual(rows["made-up"]["links"] / rows["made-up"]["all"], 3)
+        document = {"host": {"CPU": "made up"}, "optimisations": ["links"], "workloads": rows,
+                    "geometric_means": {"links": 3.0}}
+        self.assertRegex(tables.ablation_report(document), r"made-up +1.000 +3.00")
+
+    def test_left_out_optimisations_reach_the_command_line(self):
+        made_up = runs.Bench("/nowhere", {"guests": []}, ["flags", "tlb"])
+        self.assertIn("--no-opt=flags,tlb", made_up.command("interp-ring0", "fib", ""))
+        self.assertNotIn("--no-opt=flags,tlb", made_up.command("kvm", "fib", ""))
+
     def test_other_work_is_compared_by_instruction(self):
         # 40,000 instructions in 1 s against 4,000,000 in 0.25 s
         self.assertAlmostEqual(self.row({"native": 0.25, "kvm-ring0": 1.0})["kvm-ring0"]["ratio"], 400)
@@ -51,8 +89,8 @@ class Measuring(unittest.TestCase):
 
     def test_checksums_that_differ(self):
         made_up = FakeBench({"native": 1, "interp": 1}, {"interp": "43"})
-        with self.assertRaises(bench.Problem):
-            bench.measure(made_up, WORKLOAD, ["native", "interp"], 1, False)
+        with self.assertRaises(runs.Problem):
+            bench.measure(made_up, WORKLOAD, ["native", "interp"], 1, 1)
 
     def test_geometric_mean(self):
         self.assertAlmostEqual(bench.geometric_mean([2, 8]), 4)
@@ -63,7 +101,7 @@ class Measuring(unittest.TestCase):
         self.assertEqual(bench.median([4, 1, 3, 2]), 2.5)
 
     def test_output_without_checksum(self):
-        with self.assertRaises(bench.Problem):
+        with self.assertRaises(runs.Problem):
             bench.checksum("unexpected interrupt: vector 13\n")
 
 

@@ -1,5 +1,6 @@
 // What a PC's firmware leaves in low memory for whoever looks: the interrupt vector table, the BIOS data area at 400h
 // and the extended one at 9FC00h (IBM PC/AT Technical Reference, "BIOS Data Area"; Ralf Brown's memory lists).
+#include "dualvm/boot/acpi.h"
 #include "little_endian.h"
 #include "loaders.h"
 
@@ -28,6 +29,15 @@ void put_bios_data(LoadPlan& plan) {
     std::vector<u8> extended(kConventionalEnd - kExtendedBiosData);
     extended[0] = 1;
     plan.put_firmware_data(kExtendedBiosData, std::move(extended), "extended BIOS data area");
+}
+
+// The root pointer comes first: guests look at each 16 bytes from E0000h on (ACPI specification 6.3, 5.2.5.1).
+void put_acpi_tables(const Platform& platform, LoadPlan& plan) {
+    AcpiTables acpi = make_acpi_tables(platform);
+    const u64 tables = kBiosRom + kAcpiTablesAlignment;
+    relocate(acpi, tables);
+    plan.put_firmware_data(kBiosRom, std::move(acpi.rsdp), "ACPI root pointer");
+    plan.put_firmware_data(tables, std::move(acpi.tables), "ACPI tables");
 }
 
 }  // namespace dualvm::boot

@@ -70,7 +70,7 @@ Expected<void> LoadPlan::keep_free(u64 address, u64 size, std::string what) {
 void LoadPlan::put_firmware_data(u64 address, std::vector<u8> bytes, std::string what) {
     const u64 end = address + bytes.size();
     const bool memory = std::any_of(map_.begin(), map_.end(), [&](const MemoryMapEntry& entry) {
-        return entry.base < kConventionalEnd && address >= entry.base && end <= entry.end();
+        return entry.base < kExtendedMemory && address >= entry.base && end <= entry.end();
     });
     if (memory && !overlaps(address, end)) put_in_room(address, std::move(bytes), std::move(what));
 }

@@ -49,5 +49,7 @@ Expected<std::vector<PlacedModule>> put_modules(const BootImage& image, LoadPlan
 
 // The interrupt vector table, the BIOS data area and the extended one.
 void put_bios_data(LoadPlan& plan);
+// ACPI tables, where guests look for them: in the BIOS's last 64 KiB below 1 MiB.
+void put_acpi_tables(const Platform& platform, LoadPlan& plan);
 
 }  // namespace dualvm::boot

@@ -15,7 +15,7 @@ u8 bit(unsigned n) { return static_cast<u8>(1u << n); }
 IrqLine Pic8259Pair::line(unsigned irq) {
     return IrqLine([this, irq](bool level) {
         set_input(irq / 8, irq % 8, level);
-        update_cascade();
+        update_outputs();
     });
 }
 
@@ -58,8 +58,11 @@ int Pic8259Pair::request(const Chip& chip) const {
     return rank(wanted) < rank(served) ? wanted : -1;
 }
 
-// The slave's INT is the master's input 2.
-void Pic8259Pair::update_cascade() { set_input(0, kCascade, output(chips_[1])); }
+// The slave's INT is the master's input 2; the master's is the pair's.
+void Pic8259Pair::update_outputs() {
+    set_input(0, kCascade, output(chips_[1]));
+    output_.set(output(chips_[0]));
+}
 
 void Pic8259Pair::take(Chip& chip, unsigned input) {
     if ((by_level(chip) & bit(input)) == 0) chip.irr &= static_cast<u8>(~bit(input));
@@ -77,7 +80,10 @@ u8 Pic8259Pair::acknowledge() {
     const int input = request(master);
     if (input < 0) return static_cast<u8>(master.base + kSpurious);
     take(master, static_cast<unsigned>(input));
-    if (input != static_cast<int>(kCascade)) return static_cast<u8>(master.base + input);
+    if (input != static_cast<int>(kCascade)) {
+        update_outputs();
+        return static_cast<u8>(master.base + input);
+    }
     const int slave_input = request(slave);
     u8 vector = static_cast<u8>(slave.base + kSpurious);
     if (slave_input >= 0) {
@@ -86,7 +92,7 @@ u8 Pic8259Pair::acknowledge() {
     }
     // The slave's INT falls and rises between two acknowledgements: a further request is a new edge.
     set_input(0, kCascade, false);
-    update_cascade();
+    update_outputs();
     return vector;
 }
 
@@ -182,7 +188,7 @@ u64 Pic8259Pair::read(u64 offset, unsigned size) {
     return read_by_bytes(offset, size, [this](u64 at) {
         if (at >= kEdgeLevel) return chips_[(at - kEdgeLevel) & 1].level;
         const u8 byte = read_chip(chips_[at / kSlave], static_cast<unsigned>(at % kSlave));
-        update_cascade();  // a poll acknowledges
+        update_outputs();  // a poll acknowledges
         return byte;
     });
 }
@@ -194,7 +200,7 @@ void Pic8259Pair::write(u64 offset, unsigned size, u64 value) {
         } else {
             write_chip(chips_[at / kSlave], static_cast<unsigned>(at % kSlave), byte);
         }
-        update_cascade();
+        update_outputs();
     });
 }
 
@@ -211,7 +217,7 @@ void Pic8259Pair::reset() {
         chip = Chip{};
         chip.lines = lines;
     }
-    update_cascade();
+    update_outputs();
 }
 
 void Pic8259Pair::save(ArchiveWriter& out) const {
@@ -238,6 +244,7 @@ void Pic8259Pair::load(ArchiveReader& in) {
     if (!in.ok()) {
         for (Chip& c : chips_) c = Chip{};
     }
+    output_.set(output(chips_[0]));
 }
 
 }  // namespace dualvm::devices

@@ -13,8 +13,9 @@ namespace dualvm::interp {
 struct Block;
 
 // The hot state travels in the argument registers of every handler: the State, the operation, the instructions left of
-// the slice, and the arithmetic flags in the host's form (flags.h).
-using Handler = void (*)(State* s, const Op* op, i64 ticks, u32 flags);
+// the slice, the arithmetic flags in the host's form (flags.h), and the stack pointer. The last one also stands in
+// CpuFile at all times; but each push waits for the push before, and through memory that would take five cycles.
+using Handler = void (*)(State* s, const Op* op, i64 ticks, u32 flags, u64 sp);
 
 // The parts of a memory operand's address that are not registers or displacement.
 struct Scaling {
@@ -51,7 +52,9 @@ struct ModeKey {
     static constexpr u32 kFlat =
         8;  // CS, DS, ES, SS are base 0, limit 4 GiB, of the ordinary kinds (always so in 64-bit mode)
     static constexpr u32 kStack32 = 16;
-    static constexpr u32 kPlain = 32;  // fast handlers may be used: no alignment checks, no special debugging
+    static constexpr u32 kPlain = 32;       // fast handlers may be used: no alignment checks, no special debugging
+    static constexpr u32 kSse = 64;         // SSE instructions do not fault: CR0.EM and TS clear, CR4.OSFXSR set
+    static constexpr u32 kSseMasked = 128;  // nor do their exceptions: MXCSR masks all of them
 };
 
 struct Block {
@@ -69,6 +72,24 @@ struct Block {
     Op* ops() { return reinterpret_cast<Op*>(this + 1); }
     const Op* ops() const { return reinterpret_cast<const Op*>(this + 1); }
 };
+
+// Where blocks were found lately, by address: for returns and indirect jumps. An entry holds under one address map and
+// one mode, which its key says.
+struct RecentBlock {
+    u64 key = 0;  // BlockCache::refresh_key(); 0: empty
+    Block* block = nullptr;
+};
+using RecentBlocks = std::array<RecentBlock, kRecentBlocks>;
+
+inline std::size_t recent_index(u64 rip) { return (rip ^ (rip >> 12)) % kRecentBlocks; }
+
+// The block for `rip`, if it was found there lately under the present map and mode.
+inline Block* find_recent(const State& s, u64 rip) {
+    const RecentBlock& r = (*s.recent)[recent_index(rip)];
+    if (__builtin_expect(r.key != s.block_key, 0)) return nullptr;
+    if (__builtin_expect(r.block->rip != rip, 0)) return nullptr;
+    return r.block;
+}
 
 inline Block* block_of(const Op* op) {
     return const_cast<Block*>(reinterpret_cast<const Block*>(op - op->position)) - 1;

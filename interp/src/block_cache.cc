@@ -6,12 +6,15 @@
 #include "decoder.h"
 #include "fast/branch.h"
 #include "memory.h"
+#include "translate.h"
 
 namespace dualvm::interp {
 
 namespace {
 
 constexpr unsigned kMaxInstructions = 64;
+constexpr std::size_t kLargestBlock =
+    sizeof(Block) + (kMaxInstructions + 1) * sizeof(Op) + kMaxInstructions * sizeof(Insn) + 64;
 // Where a fetch finds neither RAM nor ROM the bus floats: all ones.
 constexpr auto kFloatingBus = [] {
     std::array<u8, kPageSize> ones{};
@@ -34,9 +37,10 @@ u64 line_mask(u64 first, u64 size) {
 
 }  // namespace
 
-BlockCache::BlockCache(State& state, u64 bytes, const TranslateOptions& options)
-    : decoder_(std::make_unique<Decoder>()), arena_bytes_(bytes), buckets_(kBuckets), options_(options) {
-    arena_ = std::unique_ptr<u8, FreeDeleter>(static_cast<u8*>(std::malloc(bytes)));
+BlockCache::BlockCache(State& state, u64 bytes)
+    : decoder_(std::make_unique<Decoder>()), arena_bytes_(std::max<u64>(bytes, kLargestBlock)), buckets_(kBuckets) {
+    arena_ = std::unique_ptr<u8, FreeDeleter>(static_cast<u8*>(std::malloc(arena_bytes_)));
+    state.recent = recent_.get();
     u64 pages = 0;
     for (const MemoryRegion& r : state.machine->vmem().regions()) pages = std::max(pages, r.end() / kPageSize);
     // calloc: of these tables only the parts that are used cost memory.
@@ -68,21 +72,25 @@ void BlockCache::refresh_mode(State& s) {
     const bool alignment_checks =
         s.user && (s.cpu.control.cr0 & cr0::AM) != 0 && (s.cpu.general.rflags & rflags::AC) != 0;
     if (!alignment_checks) mode |= ModeKey::kPlain;
+    const bool sse = (s.cpu.control.cr0 & (cr0::EM | cr0::TS)) == 0 && (s.cpu.control.cr4 & cr4::OSFXSR) != 0;
+    if (sse) mode |= ModeKey::kSse;
+    if (sse && s.fx.masks_sse()) mode |= ModeKey::kSseMasked;
     mode_ = mode;
     // The same RIP means another place when CS has another base.
     if (s.cpu.code_base() != cs_base_) {
         cs_base_ = s.cpu.code_base();
-        ++s.map_generation;
+        mapping_changed(s);
     }
+    refresh_key(s);
 }
 
 bool BlockCache::translate_fetch(State& s, u64 linear, u64& physical) {
     FetchEntry& e = fetch_tlb_[(linear / kPageSize) % kFetchTlb];
     const u64 page = linear & ~kPageMask;
-    if (e.page != page || e.key != key(s)) {
+    if (e.page != page || e.key != s.block_key) {
         u64 found = 0;
         if (!translate(s, page | (linear & kPageMask), Access::Execute, s.user, found)) return false;
-        e = {.page = page, .key = key(s), .physical = found & ~kPageMask};
+        e = {.page = page, .key = s.block_key, .physical = found & ~kPageMask};
     }
     physical = e.physical | (linear & kPageMask);
     return true;
@@ -127,7 +135,7 @@ Block* BlockCache::find(State& s) {
 }
 
 void BlockCache::remember(const State& s, Block* block) {
-    if (block->second_page == 0) recent_[recent_index(block->rip)] = {block->rip, key(s), block};
+    if (block->second_page == 0 && s.use.indirect) (*recent_)[recent_index(block->rip)] = {s.block_key, block};
 }
 
 // What the key does not say: where an instruction's second page is now, and the limit of a segment that is not flat.
@@ -168,9 +176,11 @@ unsigned code_bits(u32 mode) {
 // Decodes from `physical` on. Returns nullptr with the fault if the first instruction cannot be fetched or decoded; a
 // later one that cannot just ends the block.
 Block* BlockCache::build(State& s, u64 physical) {
-    constexpr std::size_t kLargest =
-        sizeof(Block) + (kMaxInstructions + 1) * sizeof(Op) + kMaxInstructions * sizeof(Insn) + 64;
-    if (arena_bytes_ - arena_used_ < kLargest) forget_all(s);
+    if (arena_bytes_ - arena_used_ < kLargestBlock) forget_all(s);
+    if (decoder_->full()) {
+        forget_all(s);
+        decoder_->forget();
+    }
 
     const u64 rip = s.cpu.general.rip, linear = cs_base_ + rip;
     const unsigned bits = code_bits(mode_);
@@ -229,7 +239,7 @@ Block* BlockCache::build(State& s, u64 physical) {
     block->bytes = static_cast<u16>(bytes);
     block->count = static_cast<u8>(count);
     block->insns = kept;
-    translate_block(*block, cs_base_, options_);
+    translate_block(*block, cs_base_, s.use);
     ++built_;
     if (!floating) {
         const u64 in_first = std::min(bytes, kPageSize - (physical & kPageMask));
@@ -252,6 +262,7 @@ void BlockCache::note_code(State& s, Block& block, u64 physical, u64 size) {
                 if (e.tag + e.addend == reinterpret_cast<u64>(host)) e = {};
             }
         }
+        s.forget_stack_pages();
     }
     info.code_lines |= line_mask(physical & kPageMask, size);
     if (physical / kPageSize == block.physical / kPageSize) {
@@ -266,7 +277,7 @@ void BlockCache::forget(Block& block) {
     if (!block.valid) return;
     block.valid = false;
     block.ops()->run = forgotten;
-    Recent& r = recent_[recent_index(block.rip)];
+    RecentBlock& r = (*recent_)[recent_index(block.rip)];
     if (r.block == &block) r = {};
     ++forgotten_;
 }
@@ -322,10 +333,11 @@ void BlockCache::forget_all(State& s) {
     code_pages_.clear();
     crossing_.clear();
     std::fill(buckets_.begin(), buckets_.end(), nullptr);
-    std::fill(recent_.begin(), recent_.end(), Recent{});
+    recent_->fill({});
     arena_used_ = 0;
     ++emptied_;
     ++s.map_generation;
+    refresh_key(s);
 }
 
 void BlockCache::add_statistics(std::map<std::string, u64>& named) const {

@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "translate.h"
+#include "block.h"
 
 namespace dualvm::interp {
 
@@ -16,17 +16,11 @@ class Decoder;
 
 class BlockCache {
 public:
-    BlockCache(State& state, u64 bytes, const TranslateOptions& options);
+    BlockCache(State& state, u64 bytes);
     ~BlockCache();
 
     // The block at CpuFile's RIP in the present mode. nullptr: the fetch or the decoding faulted (State::fault).
     Block* find(State& s);
-
-    // The block for `rip` if it was found there lately under the present map and mode; for indirect branches.
-    Block* find_recent(const State& s, u64 rip) const {
-        const Recent& r = recent_[recent_index(rip)];
-        return r.rip == rip && r.key == key(s) ? r.block : nullptr;
-    }
 
     // Works out the ModeKey again: after anything that may have changed CS, SS, CPL, CR0, EFER or RFLAGS.AC.
     void refresh_mode(State& s);
@@ -34,6 +28,7 @@ public:
     // Linear -> physical has changed.
     void mapping_changed(State& s) {
         if (++s.map_generation == 0) forget_all(s);  // the numbers have come round: old links must not seem new
+        refresh_key(s);
     }
 
     bool page_has_code(u64 physical) const {
@@ -47,10 +42,6 @@ public:
     void add_statistics(std::map<std::string, u64>& named) const;
 
 private:
-    struct Recent {
-        u64 rip = ~u64{0}, key = 0;
-        Block* block = nullptr;
-    };
     struct FetchEntry {
         u64 page = 1, key = 0, physical = 0;
     };
@@ -61,11 +52,10 @@ private:
     struct FreeDeleter {
         void operator()(void* p) const { std::free(p); }
     };
-    static constexpr std::size_t kRecent = 4096, kFetchTlb = 256, kBuckets = std::size_t{1} << 15;
+    static constexpr std::size_t kFetchTlb = 256, kBuckets = std::size_t{1} << 15;
 
     // Recent results hold under one address map and one mode.
-    u64 key(const State& s) const { return u64{s.map_generation} << 32 | mode_; }
-    static std::size_t recent_index(u64 rip) { return (rip ^ (rip >> 12)) % kRecent; }
+    void refresh_key(State& s) const { s.block_key = u64{s.map_generation} << 32 | mode_; }
     static std::size_t bucket_index(u64 physical, u64 rip, u32 mode) {
         return ((physical * 0x9e3779b97f4a7c15u) ^ (rip >> 3) ^ mode) >> 3 & (kBuckets - 1);
     }
@@ -78,7 +68,7 @@ private:
     void forget(Block& block);
     void forget_range(State& s, u64 physical, u64 size);
 
-    std::vector<Recent> recent_{kRecent};
+    std::unique_ptr<RecentBlocks> recent_ = std::make_unique<RecentBlocks>();
     u32 mode_ = 0;
     u64 cs_base_ = 0;
     std::array<FetchEntry, kFetchTlb> fetch_tlb_{};
@@ -90,7 +80,6 @@ private:
     u64 pages_ = 0;
     std::vector<u64> code_pages_;   // pages with code_lines != 0
     std::vector<Block*> crossing_;  // blocks whose instruction runs over into the next page
-    TranslateOptions options_;
     u64 built_ = 0, forgotten_ = 0, emptied_ = 0;
 };
 

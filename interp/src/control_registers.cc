@@ -106,6 +106,7 @@ Flow write_cr4(State& s, u64 value) {
 Flow write_cr8(State& s, u64 value) {
     if (value > 0xf) return s.raise(GP, 0);
     s.cpu.control.cr8 = value;
+    s.machine->cr8_changed(value);
     return Flow::Jump;
 }
 

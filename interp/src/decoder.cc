@@ -12,7 +12,7 @@ namespace dualvm::interp {
 struct Decoder::Impl {
     ZydisDecoder code16{}, code32{}, code64{};
     HostUnitRoutines routines;
-    std::map<const void*, std::deque<UnitInsn>> units;  // kept for good, by routine
+    std::map<const void*, std::deque<UnitInsn>> units;  // kept until they are forgotten, by routine
 
     const UnitInsn* keep(const UnitInsn& unit);
 };
@@ -76,7 +76,13 @@ u8 address_register(ZydisRegister reg) {
     return reg == ZYDIS_REGISTER_NONE ? kNoRegister : static_cast<u8>(ZydisRegisterGetId(reg));
 }
 
-void convert_memory(const ZydisDecodedOperand& from, u64 next_rip, Insn& insn) {
+// Zydis 4.0 takes SIB.base 101b with ModRM.mod 00b and REX.B for R13 without displacement; REX.B counts for nothing
+// there: it is a displacement without base (SDM vol. 2A, table 2-3, note 1, and 2.2.1.2).
+bool is_displacement_without_base(const ZydisDecodedInstruction& zydis) {
+    return zydis.address_width != 16 && zydis.raw.modrm.mod == 0 && zydis.raw.modrm.rm == 4 && zydis.raw.sib.base == 5;
+}
+
+void convert_memory(const ZydisDecodedInstruction& zydis, const ZydisDecodedOperand& from, u64 next_rip, Insn& insn) {
     insn.segment = segment_name(from.mem.segment);
     insn.displacement = static_cast<u64>(from.mem.disp.value);
     insn.index = address_register(from.mem.index);
@@ -84,6 +90,8 @@ void convert_memory(const ZydisDecodedOperand& from, u64 next_rip, Insn& insn) {
     insn.base = kNoRegister;
     if (from.mem.base == ZYDIS_REGISTER_RIP || from.mem.base == ZYDIS_REGISTER_EIP) {
         insn.displacement += next_rip;
+    } else if (is_displacement_without_base(zydis)) {
+        insn.displacement = static_cast<u64>(zydis.raw.disp.value);
     } else {
         insn.base = address_register(from.mem.base);
     }
@@ -100,7 +108,7 @@ void convert_operands(const ZydisDecodedInstruction& zydis, const ZydisDecodedOp
             case ZYDIS_OPERAND_TYPE_REGISTER: convert_register(from.reg.value, o); break;
             case ZYDIS_OPERAND_TYPE_MEMORY:
                 o.kind = OperandKind::Memory;
-                convert_memory(from, next_rip, insn);
+                convert_memory(zydis, from, next_rip, insn);
                 break;
             case ZYDIS_OPERAND_TYPE_POINTER:
                 o.kind = OperandKind::FarPointer;
@@ -118,7 +126,7 @@ void convert_operands(const ZydisDecodedInstruction& zydis, const ZydisDecodedOp
     }
 }
 
-// String instructions and XLAT name a segment for their source without an explicit operand.
+// String instructions, XLAT and the masked stores name a segment without an explicit operand.
 SegmentName source_segment(const ZydisDecodedInstruction& zydis) {
     switch (zydis.attributes & ZYDIS_ATTRIB_HAS_SEGMENT) {
         case ZYDIS_ATTRIB_HAS_SEGMENT_CS: return CS;
@@ -132,7 +140,8 @@ SegmentName source_segment(const ZydisDecodedInstruction& zydis) {
 
 bool has_source_segment(const ZydisDecodedInstruction& zydis) {
     return zydis.meta.category == ZYDIS_CATEGORY_STRINGOP || zydis.meta.category == ZYDIS_CATEGORY_IOSTRINGOP ||
-           zydis.mnemonic == ZYDIS_MNEMONIC_XLAT;
+           zydis.mnemonic == ZYDIS_MNEMONIC_XLAT || zydis.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
+           zydis.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU;
 }
 
 }  // namespace
@@ -145,12 +154,26 @@ Decoder::Decoder() : impl_(std::make_unique<Impl>()) {
 
 Decoder::~Decoder() = default;
 
+bool Decoder::full() const { return impl_->routines.full(); }
+
+void Decoder::forget() {
+    impl_->units.clear();
+    impl_->routines.forget();
+}
+
 const UnitInsn* Decoder::Impl::keep(const UnitInsn& unit) {
     std::deque<UnitInsn>& alike = units[unit.routine];
     for (const UnitInsn& known : alike) {
         if (known == unit) return &known;
     }
     return &alike.emplace_back(unit);
+}
+
+bool Decoder::has_room_for(std::size_t count) const { return impl_->routines.has_room_for(count); }
+
+void Decoder::forget_units() {
+    impl_->units.clear();
+    impl_->routines.clear();
 }
 
 DecodeResult Decoder::decode(std::span<const u8> bytes, unsigned code_size, u64 rip, Insn& insn) const {
@@ -161,6 +184,9 @@ DecodeResult Decoder::decode(std::span<const u8> bytes, unsigned code_size, u64 
     if (status == ZYDIS_STATUS_NO_MORE_DATA) return bytes.size() >= 15 ? DecodeResult::TooLong : DecodeResult::NeedMore;
     if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) return DecodeResult::TooLong;
     if (!ZYAN_SUCCESS(status)) return DecodeResult::Undefined;
+    // VEX, EVEX, XOP and 3DNow!: nothing of them is advertised, and not all has a name that says so (Knights Corner's
+    // POPCNT).
+    if (zydis.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) return DecodeResult::Undefined;
 
     insn = Insn{};
     insn.mnemonic = static_cast<u16>(zydis.mnemonic);
@@ -174,6 +200,8 @@ DecodeResult Decoder::decode(std::span<const u8> bytes, unsigned code_size, u64 
     insn.far_branch = zydis.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
     insn.opcode = zydis.opcode;
     convert_operands(zydis, operands.data(), rip, insn);
+    // MOVSXD r16 reads 16 bits, not the 32 that Zydis speaks of (SDM vol. 2B, "MOVSX/MOVSXD").
+    if (zydis.mnemonic == ZYDIS_MNEMONIC_MOVSXD && insn.operand_size == 2) insn.operand[1].size = 2;
     if (has_source_segment(zydis)) insn.segment = source_segment(zydis);
     insn.run = find_reference(insn.mnemonic);
     // MOVSD and CMPSD name a string instruction and an SSE2 one each.

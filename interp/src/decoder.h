@@ -23,6 +23,11 @@ public:
     // `code_size`: 16, 32 or 64 bits. `rip` is that of the instruction (RIP-relative operands become absolute).
     DecodeResult decode(std::span<const u8> bytes, unsigned code_size, u64 rip, Insn& insn) const;
 
+    // There is soon no room for more x87 and SSE instructions that were not met before. forget() makes room: of what
+    // was decoded until then, nothing may be executed any more.
+    bool full() const;
+    void forget();
+
 private:
     struct Impl;
     std::unique_ptr<Impl> impl_;

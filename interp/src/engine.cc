@@ -9,6 +9,7 @@
 #include "breakpoints.h"
 #include "dualvm/interp/interpreter.h"
 #include "fast/handler.h"
+#include "fast/mxcsr.h"
 #include "host_unit.h"
 #include "memory.h"
 #include "reference_call.h"
@@ -24,10 +25,6 @@ Nanoseconds host_now() {
     timespec t{};
     clock_gettime(CLOCK_MONOTONIC, &t);
     return static_cast<Nanoseconds>(t.tv_sec) * 1'000'000'000 + static_cast<Nanoseconds>(t.tv_nsec);
-}
-
-bool leaves_out(const InterpreterOptions& options, const char* name) {
-    return std::find(options.without.begin(), options.without.end(), name) != options.without.end();
 }
 
 // Instructions that enter a handler of the guest's: the single-step trap they began with is not taken behind them.
@@ -56,12 +53,10 @@ void copy_groups(CpuFile& to, const CpuFile& from, Groups groups) {
 class Interpreter final : public Engine {
 public:
     Interpreter(Machine& machine, const InterpreterOptions& options)
-        : machine_(machine), state_(std::make_unique<State>()), link_(!leaves_out(options, "links")) {
+        : machine_(machine), state_(std::make_unique<State>()) {
         state_->machine = &machine;
-        const TranslateOptions translate{.fast_handlers = !leaves_out(options, "fast"),
-                                         .dead_flags = !leaves_out(options, "flags"),
-                                         .fuse = !leaves_out(options, "fuse")};
-        blocks_ = std::make_unique<BlockCache>(*state_, options.block_cache_bytes, translate);
+        state_->use = all_optimisations_but(options.without);
+        blocks_ = std::make_unique<BlockCache>(*state_, options.block_cache_bytes);
         state_->blocks = blocks_.get();
         if (const VirtualClock* clock = machine.virtual_clock()) state_->instructions_of_others = clock->instructions();
         machine.vmem().set_write_observer([this](u64 address, u64 size) { blocks_->written(*state_, address, size); });
@@ -72,8 +67,9 @@ public:
     const char* name() const override { return "interp"; }
 
     Capabilities capabilities() const override {
-        return {.exact_instruction_counts = true, .single_step = true, .dirty_log = true, .virtual_clock = true};
+        return {.exact_instruction_counts = true, .dirty_log = true, .virtual_clock = true};
     }
+    TriedCapabilities tried_capabilities() const override { return {.single_step = true}; }
 
     Exit run(const Budget& budget) override;
 
@@ -83,14 +79,19 @@ public:
         ++state_->statistics.pulls;
         copy_groups(machine_.cpu(), state_->cpu, groups);
         if (any(groups & Groups::Msrs)) machine_.cpu().msrs.tsc = read_tsc(*state_);
+        if (any(groups & Groups::Control))
+            machine_.cpu().control.cr8 = machine_.cr8().value_or(state_->cpu.control.cr8);
         if (any(groups & Groups::Fpu)) store_fx_image(state_->fx, machine_.cpu().fpu);
     }
 
     void push(Groups groups) override {
         ++state_->statistics.pushes;
         copy_groups(state_->cpu, machine_.cpu(), groups);
+        if (any(groups & Groups::Control)) machine_.cr8_changed(state_->cpu.control.cr8);
+        if (any(groups & Groups::Msrs)) machine_.apic_base_changed(state_->cpu.msrs.apic_base);
         if (any(groups & Groups::Msrs)) state_->tsc_offset = machine_.cpu().msrs.tsc - machine_.clock().now();
         if (any(groups & Groups::Fpu)) load_fx_image(state_->fx, state_->cpu.fpu);
+        if (any(groups & Groups::Events)) shutdown_ = false;  // as a RESET ends it
         if (any(groups & (Groups::Control | Groups::Segments))) {
             // Another engine may have run since: what it wrote to memory, nobody saw.
             flush_tlb(*state_);
@@ -137,7 +138,6 @@ private:
     Machine& machine_;
     std::unique_ptr<State> state_;
     std::unique_ptr<BlockCache> blocks_;
-    bool link_;
     bool shutdown_ = false;  // triple fault
     std::atomic<bool> kicked_{false};
     u64 seen_map_generation_ = 0, seen_dirty_generation_ = 0;
@@ -248,6 +248,7 @@ Exit Interpreter::run(const Budget& budget) {
 void Interpreter::run_slice() {
     State& s = *state_;
     const Op* linking = nullptr;  // the branch that led here and wants a link
+    u32 linking_generation = 0;   // another one: the cache was emptied since, and the branch with it
     bool taken = false;
     while (s.ticks > 0) {
         Block* block = blocks_->find(s);
@@ -257,13 +258,14 @@ void Interpreter::run_slice() {
             if (between_instructions()) return;
             continue;
         }
-        if (linking != nullptr) link(linking, taken, block);
+        if (linking != nullptr && linking_generation == s.map_generation) link(linking, taken, block);
         linking = nullptr;
         run_chain(block);
         s.code_written = false;
         switch (s.leave_reason) {
             case Leave::Link:
-                if (link_) linking = s.op;
+                if (s.use.links) linking = s.op;
+                linking_generation = s.map_generation;
                 taken = s.link_taken;
                 break;
             case Leave::Budget: break;
@@ -288,13 +290,16 @@ void Interpreter::run_chain(Block* block) {
     const i64 ticks = s->ticks - block->count;
     const u32 flags = pack_flags(s->cpu.general.rflags);
 #if DUALVM_THREADED
-    op->run(s, op, ticks, flags);
+    op->run(s, op, ticks, flags, s->cpu.general.gpr[RSP]);
 #else
     s->ticks = ticks;
     s->flags = flags;
-    for (s->next_op = op; s->next_op != nullptr;) s->next_op->run(s, s->next_op, s->ticks, s->flags);
+    for (s->next_op = op; s->next_op != nullptr;) {
+        s->next_op->run(s, s->next_op, s->ticks, s->flags, s->cpu.general.gpr[RSP]);
+    }
 #endif
     s->in_chain = false;
+    if (s->mxcsr_in_host) fast::give_mxcsr_back(*s);
     s->cpu.general.rflags = merge_flags(s->cpu.general.rflags, s->flags);
 }
 
@@ -335,7 +340,7 @@ void Interpreter::step() {
     if (resumed) s.cpu.general.rflags &= ~rflags::RF;  // it lives for one instruction (SDM vol. 3B, 17.3.1.1)
     // Traps come behind the instruction; loading SS holds them back for one more (SDM vol. 3B, 17.3.1.2, 17.3.1.4).
     u64 causes = s.watched_data_hits;
-    if (trap && !enters_handler(block->insns[0])) causes |= kDr6SingleStep;
+    if (trap && !(flow == Flow::Jump && enters_handler(block->insns[0]))) causes |= kDr6SingleStep;
     if (causes != 0 && !e.interrupt_shadow_mov_ss) {
         s.cpu.debug.dr6 |= causes;
         s.raise(DB);
@@ -344,11 +349,6 @@ void Interpreter::step() {
 }
 
 }  // namespace
-
-const std::vector<std::string>& interpreter_optimisations() {
-    static const std::vector<std::string> names = {"fast", "flags", "fuse", "links"};
-    return names;
-}
 
 std::unique_ptr<Engine> make_interpreter(Machine& machine, const InterpreterOptions& options) {
     return std::make_unique<Interpreter>(machine, options);

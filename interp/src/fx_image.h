@@ -18,6 +18,9 @@ struct alignas(16) FxImage {
     std::array<std::array<u8, 16>, 8> st{};  // ST(0) to ST(7), 10 bytes each
     std::array<std::array<u8, 16>, 16> xmm{};
     std::array<u8, 96> available{};
+
+    static constexpr u32 kMxcsrMasks = 0x1f80;  // of the six exceptions (SDM vol. 1, figure 10-3)
+    bool masks_sse() const { return (mxcsr & kMxcsrMasks) == kMxcsrMasks; }
 };
 static_assert(sizeof(FxImage) == 512);
 

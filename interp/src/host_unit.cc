@@ -67,7 +67,6 @@ const void* HostUnitRoutines::find_or_make(std::span<const u8> encoding) {
     std::vector<u8> key(encoding.begin(), encoding.end());
     if (const auto found = routines_.find(key); found != routines_.end()) return found->second;
     const std::size_t bytes = sizeof kBefore + encoding.size() + sizeof kAfter;
-    // A megabyte holds some 15,000 routines, more than x87, MMX and SSE have encodings of this shortened kind in use.
     if (writable_ == nullptr || kBytes - used_ < bytes) return nullptr;
     u8* to = writable_ + used_;
     std::memcpy(to, kBefore, sizeof kBefore);
@@ -79,30 +78,70 @@ const void* HostUnitRoutines::find_or_make(std::span<const u8> encoding) {
     return routine;
 }
 
+void HostUnitRoutines::forget() {
+    routines_.clear();
+    used_ = 0;
+}
+
 // --- executing
 // ------------------------------------------------------------------------------------------------------------
 
 namespace {
 
 constexpr u16 kErrorSummary = 0x80;  // x87 status word (SDM vol. 1, 8.1.3)
-constexpr u32 kMxcsrFlags = 0x3f, kMxcsrMasks = 0x1f80;
+constexpr u16 kX87Masks = 0x3f, kX87Top = 0x3800;
+constexpr u32 kMxcsrFlags = 0x3f;
 
 void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
     const u32 host_mxcsr = __builtin_ia32_stmxcsr();
+    const u64 fip = image.fip, fdp = image.fdp;
+    const u16 fop = image.fop;
     std::bit_cast<Routine>(unit.routine)(memory, &registers, &image);
     __builtin_ia32_ldmxcsr(host_mxcsr);
+    // What the host's unit has there tells of the routine.
+    image.fip = fip;
+    image.fdp = fdp;
+    image.fop = fop;
+}
+
+constexpr u32 kBeforeComputing = 0x07, kUnderflow = 0x10, kFlushToZero = 0x8000;  // invalid, denormal, divide by zero
+
+// Executes it with the given MXCSR, all exceptions masked; the flags that it raised.
+u32 execute_masked(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image, u32 mxcsr) {
+    const u16 fcw = image.fcw, fsw = image.fsw;
+    image.mxcsr = (mxcsr | FxImage::kMxcsrMasks) & ~kMxcsrFlags;
+    image.fcw |= kX87Masks;  // an x87 exception that waits is not to be met by the host
+    execute(unit, memory, registers, image);
+    image.fcw = fcw;
+    image.fsw = static_cast<u16>((image.fsw & kX87Top) | (fsw & ~kX87Top));  // TOP alone may have changed, to 0
+    return image.mxcsr & kMxcsrFlags;
 }
 
 // SSE: an exception that the guest has not masked is raised instead of a result (SDM vol. 1, 11.5.3). The host runs
 // with all of them masked and tells by its flags.
 Flow execute_sse(State& s, const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
-    const u32 guest = image.mxcsr;
-    image.mxcsr = (guest | kMxcsrMasks) & ~kMxcsrFlags;
-    execute(unit, memory, registers, image);
-    const u32 raised = image.mxcsr & kMxcsrFlags;
+    const u32 guest = image.mxcsr, unmasked = ~(guest >> 7) & kMxcsrFlags;
+    if (unmasked == 0) {
+        image.mxcsr = guest | execute_masked(unit, memory, registers, image, guest);
+        return Flow::Next;
+    }
+    const FxImage before = image;
+    const UnitRegisters registers_before = registers;
+    u32 raised = execute_masked(unit, memory, registers, image, guest);
+    if ((raised & unmasked & kBeforeComputing) != 0) {
+        raised &= kBeforeComputing;  // then nothing was computed (SDM vol. 1, 11.5.3.3)
+    } else if ((unmasked & kUnderflow) != 0) {
+        // Masked, an exact result that is tiny is no underflow; unmasked, it is (SDM vol. 1, 4.9.1.5). Flushing to zero
+        // makes the host tell.
+        FxImage flushed = before;
+        UnitRegisters ignored = registers_before;
+        std::array<u8, 16> scratch{};
+        std::memcpy(scratch.data(), memory, scratch.size());
+        raised |= execute_masked(unit, scratch.data(), ignored, flushed, guest | kFlushToZero) & kUnderflow;
+    }
     image.mxcsr = guest | raised;
-    if ((raised & ~(guest >> 7) & kMxcsrFlags) == 0) return Flow::Next;
-    s.fx.mxcsr = guest | raised;
+    if ((raised & unmasked) == 0) return Flow::Next;
+    s.fx.mxcsr = image.mxcsr;
     return (s.cpu.control.cr4 & cr4::OSXMMEXCPT) != 0 ? s.raise(XM) : s.raise(UD);
 }
 
@@ -110,13 +149,13 @@ Flow execute_sse(State& s, const UnitInsn& unit, void* memory, UnitRegisters& re
 // until the next waiting instruction.
 void execute_x87(State& s, const Insn& insn, void* memory, UnitRegisters& registers, FxImage& image) {
     const UnitInsn& unit = *insn.unit;
-    const u64 fdp = image.fdp;
-    const u16 fop = image.fop;
     execute(unit, memory, registers, image);
-    if (unit.control) return;  // these leave the pointers alone, or load them
+    if (unit.control) return;  // these leave the pointers alone
     image.fip = s.insn_rip;
-    image.fdp = unit.memory_operand != 0xff ? effective_address(s, insn) : fdp;
-    image.fop = (image.fsw & kErrorSummary) != 0 ? insn.x87_opcode : fop;
+    // Opcode and data pointer are stored when an exception is not masked: CPUID.7.EBX[6] (SDM vol. 1, 8.1.8, 8.1.9).
+    if ((image.fsw & kErrorSummary) == 0) return;
+    image.fop = insn.x87_opcode;
+    if (unit.memory_operand != 0xff) image.fdp = effective_address(s, insn);
 }
 
 }  // namespace
@@ -139,7 +178,7 @@ bool unit_available(State& s, UnitInsn::Unit unit, bool waits) {
                 s.raise(NM);
                 return false;
             }
-            return true;
+            break;
         case UnitInsn::Unit::Mmx:
             if (cr0 & (cr0::EM | cr0::TS)) {
                 s.raise((cr0 & cr0::EM) ? UD : NM);
@@ -154,6 +193,28 @@ bool unit_available(State& s, UnitInsn::Unit unit, bool waits) {
     return true;
 }
 
+namespace {
+
+constexpr u16 kSuppressing = 0x1f;  // all x87 exceptions but precision
+
+// Where the memory operand is, if there is one, and everything that can be wrong with it; what it holds, to `into`.
+bool reach_memory(State& s, const Insn& insn, u64& linear, u8* into) {
+    const UnitInsn& unit = *insn.unit;
+    if (unit.memory_operand == 0xff) return true;
+    const unsigned size = insn.operand[unit.memory_operand].size;
+    const Access access = unit.writes_memory ? Access::Write : Access::Read;
+    if (!linear_address(s, insn.segment, effective_address(s, insn), size, access, linear)) return false;
+    // Legacy SSE forms want their 16 bytes aligned (SDM vol. 1, 10.8.3 / vol. 2A, 2.4).
+    if (unit.aligned && (linear & 15) != 0) {
+        s.raise(GP, 0);
+        return false;
+    }
+    if (unit.writes_memory && !check_linear(s, linear, size, Access::Write)) return false;
+    return !unit.reads_memory || read_linear(s, linear, into, size);
+}
+
+}  // namespace
+
 Flow run_on_host_unit(State& s, const Insn& insn) {
     const UnitInsn& unit = *insn.unit;
     if (unit.routine == nullptr) return s.raise(UD);
@@ -161,16 +222,7 @@ Flow run_on_host_unit(State& s, const Insn& insn) {
 
     alignas(64) std::array<u8, 128> memory{};
     u64 linear = 0;
-    unsigned size = 0;
-    if (unit.memory_operand != 0xff) {
-        size = insn.operand[unit.memory_operand].size;
-        const Access access = unit.writes_memory ? Access::Write : Access::Read;
-        if (!linear_address(s, insn.segment, effective_address(s, insn), size, access, linear)) return Flow::Fault;
-        // Legacy SSE forms want their 16 bytes aligned (SDM vol. 1, 10.8.3 / vol. 2A, 2.4).
-        if (unit.aligned && (linear & 15) != 0) return s.raise(GP, 0);
-        if (unit.writes_memory && !check_linear(s, linear, size, Access::Write)) return Flow::Fault;
-        if (unit.reads_memory && !read_linear(s, linear, memory.data(), size)) return Flow::Fault;
-    }
+    if (!unit.stores_result() && !reach_memory(s, insn, linear, memory.data())) return Flow::Fault;
 
     auto& gpr = s.cpu.general.gpr;
     UnitRegisters registers{.rax = gpr[RAX],
@@ -184,7 +236,12 @@ Flow run_on_host_unit(State& s, const Insn& insn) {
     } else {
         execute_x87(s, insn, memory.data(), registers, image);
     }
-    if (unit.writes_memory && !write_linear(s, linear, memory.data(), size)) return Flow::Fault;
+    // An x87 result that an unmasked exception suppresses is not stored, wherever it was to go (SDM vol. 1, 8.5).
+    const bool suppressed = unit.stores_result() && (image.fsw & ~image.fcw & kSuppressing) != 0;
+    if (unit.writes_memory && !suppressed) {
+        if (unit.stores_result() && !reach_memory(s, insn, linear, nullptr)) return Flow::Fault;
+        if (!write_linear(s, linear, memory.data(), insn.operand[unit.memory_operand].size)) return Flow::Fault;
+    }
     s.fx = image;
     if (unit.gpr_operand != 0xff) {
         gpr[insn.operand[unit.gpr_operand].reg] = registers.rax;

@@ -9,6 +9,7 @@
 #include "dualvm/machine.h"
 #include "fx_image.h"
 #include "insn.h"
+#include "optimisations.h"
 
 namespace dualvm::interp {
 
@@ -44,9 +45,11 @@ enum class Access : u8 { Read, Write, Execute };
 
 // A direct-mapped translation cache: linear page -> host address. One for each kind of access and privilege.
 struct TlbEntry {
-    static constexpr u64 kInvalid = 1;  // not page-aligned: never equal to a tag
-    u64 tag = kInvalid;                 // linear address of the page
-    u64 addend = 0;                     // host address = linear address + addend
+    // Not page-aligned, and not so by its upper bits alone: never equal to a page's address, with or without the four
+    // low bits of what is looked for (host_to_read_aligned).
+    static constexpr u64 kInvalid = 0x800;
+    u64 tag = kInvalid;  // linear address of the page
+    u64 addend = 0;      // host address = linear address + addend
 };
 struct Tlb {
     static constexpr unsigned kEntries = 1024;
@@ -55,7 +58,9 @@ struct Tlb {
 
 struct Block;
 struct Op;
+struct RecentBlock;
 class BlockCache;
+inline constexpr std::size_t kRecentBlocks = 4096;
 
 // Why a chain of handlers was left. State::op says where.
 enum class Leave : u8 {
@@ -73,8 +78,17 @@ struct State {
     static constexpr u16 kZeroOffset = sizeof(CpuFile);
 
     FxImage fx;  // x87, MMX and SSE state: in the place of cpu.fpu while the interpreter runs
+    static constexpr u16 kFxOffset = (kZeroOffset + sizeof(u64) + alignof(FxImage) - 1) & ~(alignof(FxImage) - 1);
 
-    Tlb* tlb = nullptr;      // the one of the current privilege: &tlbs[user]
+    // While a chain of handlers runs, the host's own MXCSR may be the guest's (fast/mxcsr.h); fx.mxcsr is then stale.
+    bool mxcsr_in_host = false;
+    u32 host_mxcsr = 0;  // to go back to
+
+    Tlb* tlb = nullptr;  // the one of the current privilege: &tlbs[user]
+    // The TLB entries that the stack's pages were found in last: PUSH and CALL, POP and RET look here first.
+    TlbEntry stack_write, stack_read;
+    const std::array<RecentBlock, kRecentBlocks>* recent = nullptr;  // see block.h
+    u64 block_key = 0;       // under which blocks are found: map_generation and mode
     u32 map_generation = 1;  // goes up with every change of linear -> physical: links across pages check it
     u64 insn_rip = 0;        // of the instruction that runs, for reference implementations
     Fault fault{};           // valid after Flow::Fault
@@ -93,6 +107,8 @@ struct State {
 
     bool watching_data = false;  // data accesses are told to note_data_access()
     u64 watched_data_hits = 0;   // DR6 bits of the data breakpoints that the instruction has hit
+
+    Optimisations use;
 
     Machine* machine = nullptr;
     BlockCache* blocks = nullptr;
@@ -113,6 +129,9 @@ struct State {
         fault = {.vector = vector, .has_error_code = true, .error_code = error_code};
         return Flow::Fault;
     }
+
+    // Whenever an entry of a TLB goes, and when the other TLB comes into use.
+    void forget_stack_pages() { stack_write = stack_read = {}; }
 
     bool protected_mode() const { return (cpu.control.cr0 & cr0::PE) != 0; }
     bool long_mode_active() const { return (cpu.control.efer & efer::LMA) != 0; }

@@ -47,7 +47,12 @@ FlagUse flag_use(const Insn& insn) {
         case ZYDIS_MNEMONIC_XOR:
         case ZYDIS_MNEMONIC_CMP:
         case ZYDIS_MNEMONIC_TEST:
-        case ZYDIS_MNEMONIC_NEG: return FlagUse::WritesAll;
+        case ZYDIS_MNEMONIC_NEG:
+        case ZYDIS_MNEMONIC_COMISS:
+        case ZYDIS_MNEMONIC_UCOMISS:
+        case ZYDIS_MNEMONIC_COMISD:
+        case ZYDIS_MNEMONIC_UCOMISD:
+        case ZYDIS_MNEMONIC_PTEST: return FlagUse::WritesAll;
         case ZYDIS_MNEMONIC_ADC:
         case ZYDIS_MNEMONIC_SBB: return FlagUse::Reads;
         default: return FlagUse::Keeps;
@@ -87,11 +92,12 @@ struct Position {
     u64 code_base = 0;
 };
 
-Handler choose(const Insn& insn, const Position& at, u32 mode, bool flags_dead, Op& op) {
+Handler choose(const Insn& insn, const Position& at, u32 mode, const Optimisations& use, bool flags_live, Op& op,
+               bool& by_mxcsr) {
     fast::Choice choice;
     choice.insn = &insn;
     choice.mode = mode;
-    choice.flags_dead = flags_dead;
+    choice.flags_dead = use.flags && !flags_live;
     choice.next_rip = at.next_rip;
     if (has_memory_operand(insn)) {
         const auto form = memory_form(insn, mode);
@@ -105,15 +111,58 @@ Handler choose(const Insn& insn, const Position& at, u32 mode, bool flags_dead, 
         op.taken = nullptr;
         op.fall = nullptr;
     }
+    if (fast::moves_stack_pointer(insn)) return fast::choose_stack(choice, op);
     for (auto family : {fast::choose_move, fast::choose_arithmetic, fast::choose_shift, fast::choose_branch}) {
         if (Handler handler = family(choice, op)) return handler;
+    }
+    if (use.sse && (mode & ModeKey::kSse) != 0) {
+        for (auto family : {fast::choose_sse_move, fast::choose_sse_integer}) {
+            if (Handler handler = family(choice, op)) return handler;
+        }
+    }
+    if (use.sse && (mode & ModeKey::kSseMasked) != 0) {
+        for (auto family : {fast::choose_sse_float, fast::choose_sse_convert}) {
+            if (Handler handler = family(choice, op)) {
+                by_mxcsr = true;
+                return handler;
+            }
+        }
     }
     return nullptr;
 }
 
+// Puts a compare and the conditional branch behind it into one handler. True if that was done.
+bool fuse_branch(Block& block, u64 code_base, u64 page, bool same_page) {
+    Op* ops = block.ops();
+    Op &first = ops[block.count - 2], &branch = ops[block.count - 1];
+    const Insn &first_insn = block.insns[block.count - 2], &branch_insn = block.insns[block.count - 1];
+    if (first.run == fast::reference || branch.run == fast::reference || !is_relative_branch(branch_insn)) return false;
+    if (fast::moves_stack_pointer(first_insn)) return false;
+    const u64 target = branch_target(branch_insn, next_rip_of(&branch));
+    if ((code_base + target) / kPageSize != page || !same_page) return false;
+    const auto form = memory_form(first_insn, block.mode);
+    if (has_memory_operand(first_insn) && !form) return false;
+    const Handler handler = fast::choose_fused(first_insn, form.value_or(fast::Form::Base), branch_insn);
+    if (handler == nullptr) return false;
+    first.run = handler;
+    return true;
+}
+
+// Pairs off the first `count` instructions. `first_by_mxcsr`, if it has become the second of a pair, is then the pair's
+// first.
+void pair_off(Op* ops, unsigned count, Op*& first_by_mxcsr) {
+    for (unsigned i = 0; i + 1 < count;) {
+        Handler handler = fast::choose_pair(ops[i].run, ops[i + 1].run);
+        if (handler == nullptr) handler = fast::choose_sse_pair(ops[i].run, ops[i + 1].run);
+        if (handler != nullptr) ops[i].run = handler;
+        if (handler != nullptr && first_by_mxcsr == &ops[i + 1]) --first_by_mxcsr;
+        i += handler != nullptr ? 2 : 1;
+    }
+}
+
 }  // namespace
 
-void translate_block(Block& block, u64 code_base, const TranslateOptions& options) {
+void translate_block(Block& block, u64 code_base, const Optimisations& use) {
     Op* ops = block.ops();
     const u64 mask = (block.mode & ModeKey::kCodeMask) == ModeKey::kCode64 ? ~u64{0} : 0xffffffff;
     const u64 page = block.second_page != 0 ? ~u64{0} : (code_base + block.rip) / kPageSize;
@@ -134,14 +183,16 @@ void translate_block(Block& block, u64 code_base, const TranslateOptions& option
 
     // Backwards, so that at each instruction it is known whether its flags will be read.
     bool flags_live = true;
+    Op* first_by_mxcsr = nullptr;  // the first operation that works by MXCSR puts the guest's into the host's
     for (unsigned i = block.count; i-- > 0;) {
         const Insn& insn = block.insns[i];
         Op& op = ops[i];
         Handler handler = nullptr;
-        if (options.fast_handlers && (block.mode & ModeKey::kPlain) != 0 && !insn.lock) {
+        bool by_mxcsr = false;
+        if (use.fast && (block.mode & ModeKey::kPlain) != 0 && !insn.lock) {
             const u64 rip = (block.rip + op.rip_offset) & mask;
             const Position at{.rip = rip, .next_rip = (rip + op.length) & mask, .page = page, .code_base = code_base};
-            handler = choose(insn, at, block.mode, options.dead_flags && !flags_live, op);
+            handler = choose(insn, at, block.mode, use, flags_live, op, by_mxcsr);
         }
         if (handler == nullptr) {
             op.run = fast::reference;
@@ -149,23 +200,22 @@ void translate_block(Block& block, u64 code_base, const TranslateOptions& option
             continue;
         }
         op.run = handler;
-        const FlagUse use = flag_use(insn);
-        if (may_leave(insn) || use == FlagUse::Reads) {
+        if (by_mxcsr) first_by_mxcsr = &op;
+        const FlagUse treats = flag_use(insn);
+        if (may_leave(insn) || treats == FlagUse::Reads) {
             flags_live = true;
-        } else if (use == FlagUse::WritesAll) {
+        } else if (treats == FlagUse::WritesAll) {
             flags_live = false;
         }
     }
 
-    if (!options.fuse || block.count < 2) return;
-    Op &first = ops[block.count - 2], &branch = ops[block.count - 1];
-    const Insn &first_insn = block.insns[block.count - 2], &branch_insn = block.insns[block.count - 1];
-    if (first.run == fast::reference || branch.run == fast::reference || !is_relative_branch(branch_insn)) return;
-    if ((code_base + branch_target(branch_insn, (block.rip + offset) & mask)) / kPageSize != page || !same_page) return;
-    const auto form = memory_form(first_insn, block.mode);
-    if (has_memory_operand(first_insn) && !form) return;
-    if (Handler handler = fast::choose_fused(first_insn, form.value_or(fast::Form::Base), branch_insn)) {
-        first.run = handler;
+    if (use.fuse && block.count >= 2) {
+        const bool branch_fused = fuse_branch(block, code_base, page, same_page);
+        pair_off(ops, branch_fused ? block.count - 2u : block.count, first_by_mxcsr);
+    }
+    if (first_by_mxcsr != nullptr) {
+        first_by_mxcsr->imm = std::bit_cast<u64>(first_by_mxcsr->run);
+        first_by_mxcsr->run = fast::take_mxcsr;
     }
 }
 

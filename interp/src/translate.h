@@ -7,14 +7,8 @@
 
 namespace dualvm::interp {
 
-struct TranslateOptions {
-    bool fast_handlers = true;  // else every instruction runs its reference implementation
-    bool dead_flags = true;     // leave out flags that nobody reads
-    bool fuse = true;           // compare and branch in one handler
-};
-
 // Fills block.ops() from block.insns: `count` operations and the one that goes on behind them. `code_base` is what is
 // added to RIP to get a linear address.
-void translate_block(Block& block, u64 code_base, const TranslateOptions& options);
+void translate_block(Block& block, u64 code_base, const Optimisations& use);
 
 }  // namespace dualvm::interp

@@ -61,16 +61,31 @@ bool tolerates_misalignment(ZydisMnemonic mnemonic) {
     }
 }
 
+bool has_mmx_register(const ZydisDecodedInstruction& zydis, const ZydisDecodedOperand* operands) {
+    return std::any_of(operands, operands + zydis.operand_count_visible, [](const ZydisDecodedOperand& o) {
+        return o.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o.reg.value) == ZYDIS_REGCLASS_MMX;
+    });
+}
+
+// FISTTP came with SSE3 and is an x87 instruction all the same.
+bool is_x87(const ZydisDecodedInstruction& zydis) {
+    return zydis.meta.isa_ext == ZYDIS_ISA_EXT_X87 || zydis.mnemonic == ZYDIS_MNEMONIC_FISTTP;
+}
+
 bool touches_mmx_only(const ZydisDecodedInstruction& zydis, const ZydisDecodedOperand* operands) {
-    if (zydis.mnemonic == ZYDIS_MNEMONIC_EMMS) return true;
-    bool mmx = false;
-    for (unsigned i = 0; i < zydis.operand_count_visible; ++i) {
-        if (operands[i].type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
-        const ZydisRegisterClass c = ZydisRegisterGetClass(operands[i].reg.value);
-        if (c == ZYDIS_REGCLASS_XMM) return false;
-        mmx = mmx || c == ZYDIS_REGCLASS_MMX;
+    switch (zydis.mnemonic) {
+        case ZYDIS_MNEMONIC_EMMS: return true;
+        // Floating-point conversions, also where their source is in memory.
+        case ZYDIS_MNEMONIC_CVTPS2PI:
+        case ZYDIS_MNEMONIC_CVTTPS2PI:
+        case ZYDIS_MNEMONIC_CVTPD2PI:
+        case ZYDIS_MNEMONIC_CVTTPD2PI: return false;
+        default: break;
     }
-    return mmx;
+    const bool xmm = std::any_of(operands, operands + zydis.operand_count_visible, [](const ZydisDecodedOperand& o) {
+        return o.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o.reg.value) == ZYDIS_REGCLASS_XMM;
+    });
+    return !xmm && has_mmx_register(zydis, operands);
 }
 
 }  // namespace
@@ -95,13 +110,15 @@ void prepare_unit_instruction(const ZydisDecodedInstruction& zydis, const ZydisD
             if (gpr_in_reg || gpr_in_rm) unit.gpr_operand = static_cast<u8>(i);
         }
     }
-    if (zydis.meta.isa_ext == ZYDIS_ISA_EXT_X87) {
+    if (is_x87(zydis)) {
         unit.unit = UnitInsn::Unit::X87;
         unit.waits = waits(zydis.mnemonic);
         unit.control = controls(zydis.mnemonic);
     } else {
         unit.unit = touches_mmx_only(zydis, operands) ? UnitInsn::Unit::Mmx : UnitInsn::Unit::Sse;
         unit.control = true;
+        // Whoever touches an MMX register reports an x87 exception that waits (SDM vol. 3A, 12.5.1).
+        unit.waits = unit.unit == UnitInsn::Unit::Mmx || has_mmx_register(zydis, operands);
     }
 
     // The encoding again, without what chose the guest's memory operand.

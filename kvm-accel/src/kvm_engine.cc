@@ -7,6 +7,7 @@
 #include <cstring>
 #include <optional>
 
+#include "coalesced_writes.h"
 #include "cpuid.h"
 #include "exits.h"
 #include "host_kind.h"
@@ -32,13 +33,15 @@ public:
           vcpu_(std::move(vcpu)),
           transfer_(std::move(transfer)),
           slots_(vm_, machine.vmem(), device_.capability(KVM_CAP_READONLY_MEM) != 0),
+          coalesced_(vm_, vcpu_),
           kicker_(vcpu_.run()),
           shadow_paging_(!nested_paging(host_kind())) {}
 
     Expected<void> start();
 
     const char* name() const override { return "kvm"; }
-    Capabilities capabilities() const override;
+    Capabilities capabilities() const override { return {.dirty_log = true}; }
+    TriedCapabilities tried_capabilities() const override { return direct_modes(device_); }
     Exit run(const Budget& budget) override;
     void kick() override { kicker_.kick(); }
     void pull(Groups groups) override;
@@ -46,7 +49,11 @@ public:
     void finish_access() override;
     u64 instructions() const override { return 0; }
     void collect_dirty() override { slots_.collect_dirty(); }
-    EngineStatistics statistics() const override { return statistics_; }
+    EngineStatistics statistics() const override {
+        EngineStatistics all = statistics_;
+        if (coalesced_count_ != 0) all.named["writes gathered by KVM"] = coalesced_count_;
+        return all;
+    }
 
 private:
     Exit counted(Exit exit) {
@@ -70,8 +77,11 @@ private:
     bool wakes_up();
     void inject_events();
     Exit classify();
+    void enter_apic_registers();
+    void leave_apic_registers();
     void transfer_in(Groups groups);
     void transfer_out(Groups groups);
+    void handle_coalesced();
     void describe_failure(Exit& exit);
     std::optional<Exit> rescue(Exit exit);
 
@@ -82,10 +92,13 @@ private:
     KvmVcpu vcpu_;
     StateTransfer transfer_;
     MemorySlots slots_;
+    CoalescedWrites coalesced_;
     Kicker kicker_;
     bool shadow_paging_;
     EngineStatistics statistics_;
+    u64 coalesced_count_ = 0;
     u64 seen_map_generation_ = 0;
+    u64 seen_apic_base_ = 0;
     // After a port or MMIO exit the instruction is half done: KVM finishes it when it is entered again, and not before
     // then are the registers those of an instruction boundary.
     bool access_pending_ = false;
@@ -99,14 +112,6 @@ Expected<void> KvmEngine::start() {
     push(Groups::All);
     if (deferred_) return fail(ExitStatus::EngineUnavailable, deferred_->text);
     return {};
-}
-
-Capabilities KvmEngine::capabilities() const {
-    const DirectModes& direct = direct_modes(device_);
-    return {.single_step = direct.single_step,
-            .dirty_log = true,
-            .direct_modes_ring0 = direct.ring0,
-            .direct_modes_ring3 = direct.ring3};
 }
 
 Expected<void> KvmEngine::rebuild_slots() {
@@ -168,10 +173,22 @@ Exit KvmEngine::classify() {
     return exit;
 }
 
+// What KVM gathered came before whatever made it come back, and is handled before that.
+void KvmEngine::handle_coalesced() {
+    for (Exit exit; coalesced_.take(exit);) {
+        if (exit.kind == ExitKind::MmioWrite && exit.address < kAliasedBelow) {
+            exit.address &= machine_.vmem().a20_mask();
+        }
+        ++statistics_.exits[static_cast<std::size_t>(exit.kind)];
+        ++coalesced_count_;
+        handle_exit(machine_, exit);
+    }
+}
+
 Exit KvmEngine::run(const Budget& budget) {
     if (deferred_) return counted(*std::exchange(deferred_, std::nullopt));
     if (budget.instructions == 0) return of_kind(ExitKind::BudgetUsed);
-    if (budget.instructions != kUnlimited && !(budget.instructions == 1 && capabilities().single_step)) {
+    if (budget.instructions != kUnlimited && !(budget.instructions == 1 && tried_capabilities().single_step)) {
         return failed("KVM cannot count instructions on this host (see 'dualvm probe'); use --engine=interp");
     }
     if (!set_single_step(budget.instructions == 1)) {
@@ -185,13 +202,17 @@ Exit KvmEngine::run(const Budget& budget) {
             if (auto built = rebuild_slots(); !built) return failed(built.error().text);
         }
         if (halted_ && !wakes_up()) return of_kind(ExitKind::Halt);
+        coalesced_.follow(machine_.vio());
         inject_events();
 
         if (!kicker_.enter(deadline)) return failed(fmt::format("no timer: {}", std::strerror(errno)));
+        enter_apic_registers();
         const int result = ioctl(vcpu_.fd(), KVM_RUN, 0);
         const int error = errno;
         kicker_.leave();
         access_pending_ = false;
+        leave_apic_registers();
+        handle_coalesced();
         if (result < 0) {
             if (error != EINTR && error != EAGAIN) {
                 Exit exit = failed(fmt::format("KVM_RUN failed: {}", std::strerror(error)));
@@ -223,6 +244,7 @@ void KvmEngine::finish_access() {
         run.immediate_exit = 1;
         const int result = ioctl(vcpu_.fd(), KVM_RUN, 0);
         run.immediate_exit = 0;
+        handle_coalesced();
         if (result < 0) {
             if (errno != EINTR && errno != EAGAIN) {
                 deferred_ = failure(fmt::format("KVM_RUN, to complete an access, failed: {}", std::strerror(errno)));
@@ -240,6 +262,19 @@ void KvmEngine::finish_access() {
     }
 }
 
+// The local APIC is in user space: what the CPU has of it in its own registers goes in and out with kvm_run.
+void KvmEngine::enter_apic_registers() {
+    if (const auto cr8 = machine_.cr8()) vcpu_.run().cr8 = *cr8;
+}
+
+void KvmEngine::leave_apic_registers() {
+    const kvm_run& run = vcpu_.run();
+    if (machine_.cr8() && run.cr8 != *machine_.cr8()) machine_.cr8_changed(run.cr8);
+    if (run.apic_base == seen_apic_base_) return;
+    seen_apic_base_ = run.apic_base;
+    machine_.apic_base_changed(run.apic_base);
+}
+
 // --- state -----------------------------------------------------------------------------------------------------------
 
 void KvmEngine::transfer_in(Groups groups) {
@@ -247,6 +282,7 @@ void KvmEngine::transfer_in(Groups groups) {
     auto done = transfer_.pull(vcpu_, machine_.cpu(), groups);
     if (!done) deferred_ = failure(done.error().text);
     if (any(groups & Groups::Events)) machine_.cpu().events.halted = halted_;
+    if (any(groups & Groups::Control)) machine_.cpu().control.cr8 = machine_.cr8().value_or(machine_.cpu().control.cr8);
 }
 
 void KvmEngine::transfer_out(Groups groups) {
@@ -256,6 +292,11 @@ void KvmEngine::transfer_out(Groups groups) {
     if (!done) deferred_ = failure(done.error().text);
     // kvm_run speaks of the state at the last exit; whether an interrupt is possible now is known from the new one.
     kvm_run& run = vcpu_.run();
+    if (any(groups & Groups::Control)) machine_.cr8_changed(cpu.control.cr8);
+    if (any(groups & Groups::Msrs)) {
+        seen_apic_base_ = cpu.msrs.apic_base;
+        machine_.apic_base_changed(cpu.msrs.apic_base);
+    }
     if (any(groups & Groups::General)) run.if_flag = (cpu.general.rflags & rflags::IF) != 0;
     if (any(groups & Groups::Events)) {
         const EventGroup& e = cpu.events;

@@ -8,6 +8,7 @@
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 
+#include <cstddef>
 #include <cstring>
 #include <vector>
 
@@ -46,5 +47,13 @@ struct XsaveArea {
 };
 inline constexpr unsigned long kGetXsave = _IOC(_IOC_READ, KVMIO, 0xa4, sizeof(XsaveArea));
 inline constexpr unsigned long kSetXsave = _IOC(_IOC_WRITE, KVMIO, 0xa5, sizeof(XsaveArea));
+
+// kvm_coalesced_mmio_ring: a page of the vCPU's mapping.
+struct CoalescedRing {
+    static constexpr u32 kEntries = (4096 - 2 * sizeof(u32)) / sizeof(kvm_coalesced_mmio);
+    u32 first, last;
+    kvm_coalesced_mmio entries[kEntries];
+};
+static_assert(offsetof(CoalescedRing, entries) == 8 && sizeof(CoalescedRing) <= 4096);
 
 }  // namespace dualvm::kvm

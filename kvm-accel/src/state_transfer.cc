@@ -109,11 +109,14 @@ Expected<StateTransfer> StateTransfer::create(const KvmDevice& device, const Kvm
         auto got = transfer(vcpu.fd(), KVM_GET_REGS, &vcpu.run().s.regs.regs, "KVM_GET_REGS");
         if (!got) return tl::unexpected(got.error());
     }
-    // KVM_GET_MSR_INDEX_LIST leaves the MTRRs out; asking for each one tells.
-    for (u32 index : plain_msr_indexes()) {
-        MsrList one(1);
-        one.add(msr_entry(index));
-        if (transfer_msrs(vcpu.fd(), kGetMsrs, one, "KVM_GET_MSRS")) t.msrs_.push_back(index);
+    // KVM_GET_MSR_INDEX_LIST leaves the MTRRs out; asking for them tells. KVM stops at the first that it does not know.
+    const auto& wanted = plain_msr_indexes();
+    for (std::size_t next = 0; next < wanted.size(); ++next) {
+        MsrList rest(wanted.size() - next);
+        for (std::size_t i = next; i < wanted.size(); ++i) rest.add(msr_entry(wanted[i]));
+        const int known = ioctl(vcpu.fd(), kGetMsrs, rest.data());
+        if (known < 0) return ioctl_error("KVM_GET_MSRS");
+        for (int i = 0; i < known; ++i) t.msrs_.push_back(wanted[next++]);
     }
     return t;
 }

@@ -29,6 +29,7 @@ void CpuFile::reset() {
     segments.gdtr = {.base = 0, .limit = 0xffff};
     segments.idtr = {.base = 0, .limit = 0xffff};
     control.cr0 = cr0::CD | cr0::NW | cr0::ET;
+    msrs.apic_base = 0xfee00900;  // enabled, of the bootstrap processor (10.4.4)
 }
 
 CpuMode CpuFile::mode() const {

@@ -71,6 +71,11 @@ private:
                 if (auto over = host_limit(now)) return *over;
             }
             if (auto over = requests()) return *over;
+            if (machine_.take_nmi()) {
+                engine_.pull(Groups::Events);
+                machine_.cpu().events.nmi_pending = true;
+                engine_.push(Groups::Events);
+            }
             Exit exit = engine_.run(budget());
             switch (handle_exit(machine_, exit)) {
                 case Outcome::Continue:
@@ -150,8 +155,8 @@ private:
     // The guest waits in HLT: to the next interrupt, or for ever.
     std::optional<RunResult> halted() {
         while (true) {
-            if (machine_.pending_request()) return std::nullopt;
             machine_.clock().fire_due();
+            if (machine_.pending_request() || machine_.nmi_raised()) return std::nullopt;
             engine_.pull(Groups::General | Groups::Events);
             const bool interruptible = (machine_.cpu().general.rflags & rflags::IF) != 0;
             if ((machine_.interrupt_pending() && interruptible) || machine_.cpu().events.nmi_pending) {

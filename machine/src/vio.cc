@@ -21,12 +21,14 @@ Expected<void> IoSpace::add(u64 base, u64 size, Device& device, u64 device_offse
     }
     ranges_.insert(after, IoRange{base, size, &device, device_offset});
     last_hit_ = 0;
+    ++generation_;
     return {};
 }
 
 void IoSpace::remove(u64 base) {
     std::erase_if(ranges_, [&](const IoRange& r) { return r.base == base; });
     last_hit_ = 0;
+    ++generation_;
 }
 
 const IoRange* IoSpace::find(u64 address) const {

@@ -29,6 +29,11 @@ class JsonReport(CliTest):
         for key in ("cpu", "kernel", "compiler", "dualvm"):
             self.assertTrue(report["host"][key])
 
+    def test_optimisations_that_were_in_use(self):
+        report = json.loads(run_guest("hello64", "--json=-", "-serial", "none", "--no-opt=links").stdout)
+        self.assertFalse(report["optimisations"].pop("links"))
+        self.assertEqual(set(report["optimisations"].values()), {True})
+
     def test_exits_are_counted(self):
         report = json.loads(run_guest("hello64", "--json=-", "-serial", "none").stdout)
         text = "Hello from 64-bit mode\n"

@@ -1,5 +1,8 @@
 """Unknown options and values (status 2), help, version."""
 
+import re
+from pathlib import Path
+
 from cli import CLEAN, BAD_IMAGE, USAGE, CliTest, dualvm, guest, main
 
 
@@ -44,15 +47,38 @@ class Usage(CliTest):
                 self.assert_refused(dualvm("run", "-kernel", guest("halt"), option, value), USAGE,
                                     f"'{value}'" if option != "--max-insns" else value)
 
+    def test_optimisations_can_be_left_out(self):
+        result = dualvm("run", "--engine=interp", "--no-opt=flags,links", "--no-opt", "tlb", "-kernel", guest("exit"),
+                        "-append", "value=3")
+        self.assert_status(result, 7)
+        self.assert_refused(dualvm("run", "--no-opt=flag", "-kernel", "x"), USAGE, "'flag' is not one of", "flags")
+        self.assert_refused(dualvm("run", "--no-opt=", "-kernel", "x"), USAGE, "'' is not one of")
+
+    def test_help_and_manual_name_every_optimisation(self):
+        text = dualvm("run", "--help").stdout
+        names = re.findall(r"^  (\w+)", text.split("--no-opt=LIST")[1].split("\n\n")[0], re.MULTILINE)
+        self.assertIn("flags", names)
+        manual = (Path(__file__).resolve().parents[2] / "man" / "dualvm.1").read_text(encoding="utf-8")
+        for name in names:
+            self.assertRegex(manual, rf"\.BR {name} ")
+
     def test_options_that_contradict_each_other(self):
         self.assert_refused(dualvm("run", "--engine=kvm", "--clock=virtual", "-kernel", "x"), USAGE, "--clock=virtual")
         self.assert_refused(dualvm("run", "--engine=kvm", "--max-insns=5", "-kernel", "x"), USAGE, "--max-insns")
         self.assert_refused(dualvm("run", "-D", "log", "-kernel", "x"), USAGE, "-d LIST")
+        self.assert_refused(dualvm("run", "-hdc", "x", "-cdrom", "y"), USAGE, "-cdrom")
+        self.assert_refused(dualvm("compare", "-hda", "x"), USAGE, "disks")
         self.assert_refused(dualvm("disasm"), USAGE, "--bytes")
         self.assert_refused(dualvm("disasm", "x", "--bytes", "90"), USAGE, "--bytes")
 
+    def test_an_image_that_is_not_there_is_a_bad_image(self):
+        for option in ("-hda", "-hdb", "-hdc", "-hdd", "-cdrom", "-fda", "-fdb"):
+            with self.subTest(option=option):
+                self.assert_refused(dualvm("run", option, "nowhere.img", "-kernel", guest("halt")), BAD_IMAGE,
+                                    "nowhere.img")
+
     def test_options_of_later_versions_are_refused_not_ignored(self):
-        for option in ("-hda", "-cdrom", "-fda", "-boot", "-bios", "-gdb"):
+        for option in ("-gdb",):
             with self.subTest(option=option):
                 self.assert_refused(dualvm("run", option, "x", "-kernel", guest("halt")), USAGE, option,
                                     "not available in this version")
@@ -100,11 +126,11 @@ class Help(CliTest):
                 result = dualvm(*words)
                 self.assert_status(result, CLEAN)
                 self.assertEqual(result.stderr, "")
-                for word in ("Examples:", "Exit status:", "run", "compare", "probe", "trace", "disasm"):
+                for word in ("Examples:", "Exit status:", "run", "compare", "probe", "trace", "disasm", "img"):
                     self.assertIn(word, result.stdout)
 
     def test_every_command(self):
-        for command in ("run", "compare", "probe", "trace", "disasm"):
+        for command in ("run", "compare", "probe", "trace", "disasm", "img"):
             for words in ([command, "--help"], ["help", command], [command, "-h"]):
                 with self.subTest(words=words):
                     result = dualvm(*words)
@@ -113,7 +139,7 @@ class Help(CliTest):
                         self.assertIn(word, result.stdout)
 
     def test_no_line_is_too_long_for_a_terminal(self):
-        for command in ("run", "compare", "probe", "trace", "disasm"):
+        for command in ("run", "compare", "probe", "trace", "disasm", "img"):
             for line in dualvm(command, "--help").stdout.splitlines():
                 self.assertLessEqual(len(line), 120, line)
 

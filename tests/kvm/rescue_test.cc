@@ -19,7 +19,8 @@ public:
         std::string text = {};
     };
     const char* name() const override { return "fake"; }
-    Capabilities capabilities() const override { return {.single_step = true}; }
+    Capabilities capabilities() const override { return {}; }
+    TriedCapabilities tried_capabilities() const override { return {.single_step = true}; }
     Exit run(const Budget& budget) override {
         EXPECT_EQ(budget.instructions, 1u);
         Step step = steps.empty() ? usual : steps.front();

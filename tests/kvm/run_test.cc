@@ -215,7 +215,7 @@ TEST_F(Run, AnInstructionBudgetIsKeptOrRefused) {
     EXPECT_EQ(some.kind, ExitKind::Failure);
     const Exit one = engine->run({.instructions = 1, .host_time = 1'000'000'000});
     engine->pull(Groups::General);
-    if (engine->capabilities().single_step) {
+    if (engine->tried_capabilities().single_step) {
         EXPECT_EQ(one.kind, ExitKind::SingleStep);
         EXPECT_EQ(cpu().general.rip, kCode + 1);
     } else {

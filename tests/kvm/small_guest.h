@@ -31,6 +31,9 @@ public:
     void save(ArchiveWriter&) const override {}
     void load(ArchiveReader&) override {}
 
+    bool posted_writes() const override { return posted; }
+
+    bool posted = false;
     std::vector<Access> accesses;
     u64 answer = 0x11223344;
 };

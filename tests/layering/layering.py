@@ -14,13 +14,14 @@ from pathlib import Path
 ROOMS = {
     "machine": set(),
     "common-devices": {"machine"},
+    "storage": {"machine"},
     "interp": {"machine"},
     "kvm-accel": {"machine"},
     "boot": {"machine"},
     "study": {"machine"},
     "guests": set(),
 }
-ALL = {"machine", "common-devices", "interp", "kvm-accel", "boot", "study"}
+ALL = {"machine", "common-devices", "storage", "interp", "kvm-accel", "boot", "study"}
 ROOMS.update({"app": ALL, "bench": ALL, "tests": ALL})
 
 # Room -> its CMake target, where the two are not called alike.
@@ -29,9 +30,10 @@ TARGETS = {"common-devices": "devices", "kvm-accel": "kvm"}
 # Headers of others that only some may see: pattern of the header -> pattern of the files that may include it.
 GUARDED = {
     r"linux/kvm\.h": r"kvm-accel/|tests/|bench/",
-    r"Zydis/.*|Zycore/.*": r"interp/|study/.*disassembl|tests/|bench/",
+    r"Zydis/.*|Zycore/.*": r"interp/|study/.*(disassembl|catalogue|fuzz)|tests/|bench/",
     r"capstone/.*": r"study/.*disassembl|tests/|bench/",
     r"CLI/.*": r"app/",
+    r"zlib\.h|zstd\.h": r"storage/",
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')

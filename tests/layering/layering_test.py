@@ -59,10 +59,15 @@ class PlantedTree(unittest.TestCase):
         self.plant("app/src/a.cc", "#include <linux/kvm.h>\n")
         self.assert_one(layering.violations(self.root), "app/src/a.cc:1", "linux/kvm.h")
 
-    def test_zydis_is_for_interp_and_the_disassembly_view(self):
+    def test_zydis_is_for_interp_and_what_study_says_about_instructions(self):
         self.plant("interp/src/a.cc", "#include <Zydis/Zydis.h>\n")
         self.plant("study/src/disassembler.cc", "#include <Zydis/Zydis.h>\n")
+        self.plant("study/src/catalogue/walk.cc", "#include <Zydis/Zydis.h>\n")
+        self.plant("study/src/fuzz/generate.cc", "#include <Zydis/Zydis.h>\n")
         self.assertEqual(layering.violations(self.root), [])
+        self.plant("study/src/compare.cc", "#include <Zydis/Zydis.h>\n")
+        self.assert_one(layering.violations(self.root), "study/src/compare.cc:1", "Zydis")
+        self.plant("study/src/compare.cc", "")
         self.plant("machine/src/a.cc", "#include <Zydis/Zydis.h>\n")
         self.assert_one(layering.violations(self.root), "machine/src/a.cc:1", "Zydis")
 

@@ -11,6 +11,7 @@ public:
     explicit Monotonous(std::function<Exit()> next) : next_(std::move(next)) {}
     const char* name() const override { return "monotonous"; }
     Capabilities capabilities() const override { return {}; }
+    TriedCapabilities tried_capabilities() const override { return {}; }
     Exit run(const Budget&) override { return next_(); }
     void kick() override {}
     void pull(Groups) override {}

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """Runs a guest that somebody else wrote and looks at what it shows: real_guests_test.py BUILD NAME."""
-import gzip
 import json
 import os
 import re
@@ -9,6 +8,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import initramfs
+from terminal import Terminal
 
 SKIP = 77
 
@@ -102,14 +104,7 @@ def linux_early(guests):
         fail("the serial console was not set up", run)
 
 
-def newc_entry(name, mode, data=b"", major=0, minor=0):
-    """One file of a cpio archive of the kind that Linux unpacks (Documentation/driver-api/early-userspace)."""
-    fields = [0, mode, 0, 0, 1, 0, len(data), 0, 0, major, minor, len(name) + 1, 0]
-    header = b"070701" + b"".join(b"%08x" % f for f in fields) + name.encode() + b"\0"
-    return header + b"\0" * (-len(header) % 4) + data + b"\0" * (-len(data) % 4)
-
-
-INIT = b"""#!/bin/busybox sh
+INIT = """#!/bin/busybox sh
 echo "init runs as process $$"
 /bin/busybox uname -m
 echo dualvm | /bin/busybox sha256sum
@@ -119,27 +114,92 @@ i=0; while [ $i -lt 20 ]; do /bin/busybox true; i=$((i + 1)); done; echo "forked
 """
 
 
+def need_busybox():
+    if not initramfs.BUSYBOX.exists():
+        skip(f"no {initramfs.BUSYBOX} (package busybox-static)")
+
+
 def linux_init(guests):
-    busybox = Path("/bin/busybox")
-    if not busybox.exists():
-        skip("no /bin/busybox (package busybox-static)")
+    need_busybox()
     kernel = guests.find("vmlinuz-*-cloud-amd64")
-    archive = b"".join([
-        newc_entry("bin", 0o40755), newc_entry("dev", 0o40755),
-        newc_entry("dev/console", 0o20600, major=5, minor=1),
-        newc_entry("bin/busybox", 0o100755, busybox.read_bytes()),
-        newc_entry("init", 0o100755, INIT), newc_entry("TRAILER!!!", 0)])
     with tempfile.TemporaryDirectory() as folder:
         initrd = Path(folder) / "initrd.gz"
-        initrd.write_bytes(gzip.compress(archive, 1))
+        initramfs.write(initrd, INIT)
         run = guests.run("--engine=interp", "-m", "256", "-no-reboot", "--max-insns", "4000000000",
                          "-kernel", kernel, "-initrd", str(initrd), "-append", "console=ttyS0 " + EARLY)
     expected = ["init runs as process 1", "x86_64",
                 "squares 338350 42293.8", "forked 20 times"]
-    host_sum = subprocess.run([str(busybox), "sha256sum"], input="dualvm\n", capture_output=True, text=True, check=True)
+    host_sum = subprocess.run([str(initramfs.BUSYBOX), "sha256sum"], input="dualvm\n", capture_output=True, text=True,
+                              check=True)
     for line in expected + [host_sum.stdout.split()[0]]:
         if line not in run.stdout:
             fail(f"'{line}' is missing", run)
+
+
+# What a person types at the shell; each command must say under dualvm what the same busybox says on the host.
+PROMPT = "dualvm-shell> "
+SHELL_INIT = f"""#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t devtmpfs dev /dev
+export PATH=/bin PS1='{PROMPT}' TERM=dumb
+exec setsid cttyhack sh
+"""
+SHELL_COMMANDS = [
+    "sha256sum </bin/busybox",
+    # Floating point, without the mathematics library: Debian's busybox has no sin() in its awk.
+    r"""awk 'BEGIN { for (i = 1; i <= 5000; i++) s += i * 1.37 / (i + 0.5); printf "%.17g %e\n", s, s / 3e300 }'""",
+    r"""awk 'BEGIN { x = 2; for (i = 0; i < 60; i++) x = (x + 2 / x) / 2; printf "%.17g %d\n", x, x * 1e15 % 1000003 }'""",
+    "echo 'scale=80; sqrt(2); 3^200 % 10^50; l(7)/e(1); a(1)*4' | bc -l",
+    "gzip -c </bin/busybox | sha256sum",
+    "gzip -c </bin/busybox | gzip -dc | sha256sum",
+    "seq 1 5000 | sort -rn | awk '{ s = s * 31 % 65521 + $1 } END { print s }' | tr 0-9 a-j",
+    "i=0; while [ $i -lt 1000 ]; do /bin/busybox true && i=$((i+1)); done; echo forked $i times",
+    "echo $(echo one | cat | cat | tr a-z A-Z) $(( (1<<40) / 7 )) `echo two | rev`",
+]
+
+
+def host_says(command):
+    """What busybox's shell says on the host, its applets first."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([str(initramfs.BUSYBOX), "--install", "-s", folder], check=True)
+        return subprocess.run([str(initramfs.BUSYBOX), "sh", "-c", command], env={"PATH": folder}, text=True,
+                              capture_output=True, check=True).stdout
+
+
+def linux_shell(guests, kernel, memory, seconds):
+    """At a terminal: a shell on the serial port, each command compared with the host, and a clean end."""
+    need_busybox()
+    kernel = guests.find(kernel)
+    with tempfile.TemporaryDirectory() as folder:
+        initrd = Path(folder) / "initrd.gz"
+        initramfs.write(initrd, SHELL_INIT)
+        command = [guests.program, "run", "--engine=interp", "-m", memory, "-no-reboot",
+                   "-kernel", kernel, "-initrd", str(initrd), "-append", "quiet " + EARLY]
+        terminal = Terminal(command, seconds)
+        place = terminal.wait_for(PROMPT.encode())
+        for line in SHELL_COMMANDS if place else []:
+            terminal.type(line + "\n")
+            # The terminal echoes the line first; between the echo and the next prompt is the answer.
+            end = terminal.wait_for(PROMPT.encode(), place)
+            if end is None:
+                break
+            answer = terminal.shown[place:end - len(PROMPT)].decode(errors="replace").replace("\r", "")
+            place = end
+            expected = host_says(line)
+            if not answer.endswith("\n" + expected):
+                terminal.program.kill()
+                print(f"FAILED: {line}\n--- the host says\n{expected}--- the guest says\n{answer}")
+                sys.exit(1)
+        else:
+            if place:
+                terminal.type("reboot -f\n")
+        status, errors = terminal.finish()
+        run = subprocess.CompletedProcess(command, status, terminal.shown.decode(errors="replace"), errors)
+        if not place or end is None:
+            fail("the shell's prompt did not come", run)
+        if status != 0:
+            fail("reboot -f with -no-reboot should end the run with status 0", run)
 
 
 def main():
@@ -148,7 +208,9 @@ def main():
      "memtest-ia32-interp": lambda: memtest_interp(guests, "memtest86+ia32.bin"),
      "memtest-x64-kvm": lambda: memtest_kvm(guests),
      "linux-early-interp": lambda: linux_early(guests),
-     "linux-init-interp": lambda: linux_init(guests)}[sys.argv[2]]()
+     "linux-init-interp": lambda: linux_init(guests),
+     "linux-shell-interp": lambda: linux_shell(guests, "vmlinuz-*-cloud-amd64", "256", 300),
+     "linux-generic-interp": lambda: linux_shell(guests, "vmlinuz-*[0-9]-amd64", "512", 1500)}[sys.argv[2]]()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ public:
 
     const char* name() const override { return "scripted"; }
     Capabilities capabilities() const override { return capabilities_; }
+    TriedCapabilities tried_capabilities() const override { return {.single_step = true}; }
     Exit run(const Budget& budget) override {
         Exit exit = step_(budget);
         ++statistics_.exits[static_cast<std::size_t>(exit.kind)];

@@ -30,7 +30,7 @@ struct Trace : testing::Test {
                               for (u64 i = 0; i < budget.instructions; ++i) exit = step();
                               return exit;
                           },
-                          {.exact_instruction_counts = true, .single_step = true}};
+                          {.exact_instruction_counts = true}};
 };
 
 TEST_F(Trace, PrintsEachInstructionWithWhatItChanged) {
@@ -75,7 +75,7 @@ TEST_F(Trace, AnAccessIsPrintedOnceTheMachineHasHandledIt) {
                                 pending = true;
                                 return Exit{.kind = ExitKind::PortRead, .address = 0x60, .size = 1};
                             },
-                            {.single_step = true}};
+                            {}};
     hardware.on_finish = [&] {
         EXPECT_TRUE(pending);
         pending = false;

@@ -3,6 +3,7 @@
 
 #include "branch.h"
 #include "conditions.h"
+#include "stack.h"
 
 namespace dualvm::interp::fast {
 
@@ -33,11 +34,11 @@ void jmp_far_link(DUALVM_ARGUMENTS) { DUALVM_TAKE_FAR(op, taken, target_of(op));
 
 template <class T, bool kFar>
 void call(DUALVM_ARGUMENTS) {
-    const u64 top = static_cast<T>(s->cpu.general.gpr[RSP] - sizeof(T));
-    u8* m = host_to_write<sizeof(T)>(s, top);
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    const T top = static_cast<T>(sp - sizeof(T));
+    u8* m = host_in<sizeof(T)>(s->stack_write, top);
+    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL push_elsewhere<T>(DUALVM_PASS);
     store<T>(m, static_cast<T>(op->imm));
-    s->cpu.general.gpr[RSP] = top;
+    s->cpu.general.gpr[RSP] = sp = top;
     if constexpr (kFar) {
         DUALVM_TAKE_FAR(op, taken, target_of(op));
     } else {
@@ -47,18 +48,18 @@ void call(DUALVM_ARGUMENTS) {
 
 template <class T>
 void ret(DUALVM_ARGUMENTS) {
-    const u64 top = static_cast<T>(s->cpu.general.gpr[RSP]);
-    const u8* m = host_to_read<sizeof(T)>(s, top);
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    const Block* block = s->blocks->find_recent(*s, load<T>(m));
+    const T top = static_cast<T>(sp);
+    const u8* m = host_in<sizeof(T)>(s->stack_read, top);
+    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL pop_elsewhere<T>(DUALVM_PASS);
+    const Block* block = find_recent(*s, load<T>(m));
     if (__builtin_expect(block == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    s->cpu.general.gpr[RSP] = static_cast<T>(top + sizeof(T) + op->imm);
+    s->cpu.general.gpr[RSP] = sp = static_cast<T>(top + sizeof(T) + op->imm);
     DUALVM_ENTER(block);
 }
 
 template <class T>
 void jmp_register(DUALVM_ARGUMENTS) {
-    const Block* block = s->blocks->find_recent(*s, get<T>(s, op->src));
+    const Block* block = find_recent(*s, get<T>(s, op->src));
     if (__builtin_expect(block == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
     DUALVM_ENTER(block);
 }
@@ -67,20 +68,20 @@ template <class T, Form kForm>
 void jmp_memory(DUALVM_ARGUMENTS) {
     const u8* m = host_to_read<sizeof(T)>(s, address<kForm>(s, op));
     if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    const Block* block = s->blocks->find_recent(*s, load<T>(m));
+    const Block* block = find_recent(*s, load<T>(m));
     if (__builtin_expect(block == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
     DUALVM_ENTER(block);
 }
 
 template <class T>
 void call_register(DUALVM_ARGUMENTS) {
-    const Block* block = s->blocks->find_recent(*s, get<T>(s, op->src));
+    const Block* block = find_recent(*s, get<T>(s, op->src));
     if (__builtin_expect(block == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    const u64 top = static_cast<T>(s->cpu.general.gpr[RSP] - sizeof(T));
-    u8* m = host_to_write<sizeof(T)>(s, top);
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    const T top = static_cast<T>(sp - sizeof(T));
+    u8* m = host_in<sizeof(T)>(s->stack_write, top);
+    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL push_elsewhere<T>(DUALVM_PASS);
     store<T>(m, static_cast<T>(op->imm));
-    s->cpu.general.gpr[RSP] = top;
+    s->cpu.general.gpr[RSP] = sp = top;
     DUALVM_ENTER(block);
 }
 
@@ -88,13 +89,13 @@ template <class T, Form kForm>
 void call_memory(DUALVM_ARGUMENTS) {
     const u8* pointer = host_to_read<sizeof(T)>(s, address<kForm>(s, op));
     if (__builtin_expect(pointer == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    const Block* block = s->blocks->find_recent(*s, load<T>(pointer));
+    const Block* block = find_recent(*s, load<T>(pointer));
     if (__builtin_expect(block == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    const u64 top = static_cast<T>(s->cpu.general.gpr[RSP] - sizeof(T));
-    u8* m = host_to_write<sizeof(T)>(s, top);
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+    const T top = static_cast<T>(sp - sizeof(T));
+    u8* m = host_in<sizeof(T)>(s->stack_write, top);
+    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL push_elsewhere<T>(DUALVM_PASS);
     store<T>(m, static_cast<T>(op->imm));
-    s->cpu.general.gpr[RSP] = top;
+    s->cpu.general.gpr[RSP] = sp = top;
     DUALVM_ENTER(block);
 }
 
@@ -106,13 +107,7 @@ Handler choose_jmp(const Choice& c, Op& op) {
         op.src = register_offset(a);
         return jmp_register<T>;
     }
-    switch (c.form) {
-        case Form::Base: return jmp_memory<T, Form::Base>;
-        case Form::Indexed: return jmp_memory<T, Form::Indexed>;
-        case Form::Segment: return jmp_memory<T, Form::Segment>;
-        case Form::Address32: return jmp_memory<T, Form::Address32>;
-    }
-    return nullptr;
+    return by_form(c.form, []<Form kForm>() -> Handler { return jmp_memory<T, kForm>; });
 }
 
 template <class T>
@@ -123,13 +118,7 @@ Handler choose_call(const Choice& c, Op& op) {
         op.src = register_offset(a);
         return call_register<T>;
     }
-    switch (c.form) {
-        case Form::Base: return call_memory<T, Form::Base>;
-        case Form::Indexed: return call_memory<T, Form::Indexed>;
-        case Form::Segment: return call_memory<T, Form::Segment>;
-        case Form::Address32: return call_memory<T, Form::Address32>;
-    }
-    return nullptr;
+    return by_form(c.form, []<Form kForm>() -> Handler { return call_memory<T, kForm>; });
 }
 
 template <class T>

@@ -25,11 +25,12 @@
 #define DUALVM_TAIL return
 #endif
 
-#define DUALVM_ARGUMENTS State *s, const Op *op, i64 ticks, u32 flags
-#define DUALVM_PASS s, op, ticks, flags
+// What every handler is given (block.h says what it is), and what it gives on.
+#define DUALVM_ARGUMENTS State *s, const Op *op, i64 ticks, u32 flags, [[maybe_unused]] u64 sp
+#define DUALVM_PASS s, op, ticks, flags, sp
 
 #if DUALVM_THREADED
-#define DUALVM_GO(OP) DUALVM_TAIL(OP)->run(s, (OP), ticks, flags)
+#define DUALVM_GO(OP) DUALVM_TAIL(OP)->run(s, (OP), ticks, flags, sp)
 #else
 #define DUALVM_GO(OP)      \
     do {                   \
@@ -45,7 +46,7 @@
 namespace dualvm::interp::fast {
 
 // Leaves the chain: the engine's loop takes over.
-inline void leave(DUALVM_ARGUMENTS, Leave reason) {
+inline void leave(State* s, const Op* op, i64 ticks, u32 flags, Leave reason) {
     s->ticks = ticks;
     s->flags = flags;
     s->op = op;
@@ -56,6 +57,34 @@ inline void leave(DUALVM_ARGUMENTS, Leave reason) {
 // Runs the reference implementation of `op`'s instruction. The slow path of every handler, and the only path of
 // instructions that have no fast form.
 void reference(DUALVM_ARGUMENTS);
+
+// --- steps
+// ------------------------------------------------------------------------------------------------------------
+
+// A step is what one instruction does, without the way on: it returns false, and has changed nothing, where the
+// instruction is not the common case. `flags` and `sp` are the handler's arguments.
+#define DUALVM_STEP [[gnu::always_inline]] inline bool
+#define DUALVM_STEP_ARGUMENTS \
+    [[maybe_unused]] State *s, [[maybe_unused]] const Op *op, [[maybe_unused]] u32 &flags, [[maybe_unused]] u64 &sp
+using Step = bool (*)(State* s, const Op* op, u32& flags, u64& sp);
+
+// Who takes over from a step that returned false.
+template <Step kStep>
+inline constexpr Handler kOtherwise = reference;
+
+// The handler that takes one step, and the one that takes two in a row (pairs.cc).
+template <Step kStep>
+void single(DUALVM_ARGUMENTS) {
+    if (__builtin_expect(!kStep(s, op, flags, sp), 0)) DUALVM_TAIL kOtherwise<kStep>(DUALVM_PASS);
+    DUALVM_NEXT;
+}
+template <Step kFirst, Step kSecond>
+void pair(DUALVM_ARGUMENTS) {
+    if (__builtin_expect(!kFirst(s, op, flags, sp), 0)) DUALVM_TAIL kOtherwise<kFirst>(DUALVM_PASS);
+    ++op;
+    if (__builtin_expect(!kSecond(s, op, flags, sp), 0)) DUALVM_TAIL kOtherwise<kSecond>(DUALVM_PASS);
+    DUALVM_NEXT;
+}
 
 // --- registers: by byte offset into State
 // -----------------------------------------------------------------------------
@@ -99,16 +128,32 @@ inline u64 address(const State* s, const Op* op) {
 
 // The host address of `size` bytes at `linear`, or nullptr: not in the TLB, or across a page.
 template <unsigned kSize>
+inline u8* host_in(const TlbEntry& entry, u64 linear) {
+    if (__builtin_expect(entry.tag != ((linear + kSize - 1) & ~kPageMask), 0)) return nullptr;
+    u8* host = reinterpret_cast<u8*>(linear + entry.addend);
+    if (host == nullptr) __builtin_unreachable();  // the caller's question is answered: it need not ask again
+    return host;
+}
+template <unsigned kSize>
 inline u8* host_to_read(const State* s, u64 linear) {
-    const TlbEntry& e = s->tlb->read[(linear / kPageSize) % Tlb::kEntries];
-    if (__builtin_expect(e.tag != ((linear + kSize - 1) & ~kPageMask), 0)) return nullptr;
-    return reinterpret_cast<u8*>(linear + e.addend);
+    return host_in<kSize>(s->tlb->read[(linear / kPageSize) % Tlb::kEntries], linear);
 }
 template <unsigned kSize>
 inline u8* host_to_write(const State* s, u64 linear) {
-    const TlbEntry& e = s->tlb->write[(linear / kPageSize) % Tlb::kEntries];
-    if (__builtin_expect(e.tag != ((linear + kSize - 1) & ~kPageMask), 0)) return nullptr;
-    return reinterpret_cast<u8*>(linear + e.addend);
+    return host_in<kSize>(s->tlb->write[(linear / kPageSize) % Tlb::kEntries], linear);
+}
+// The same for a 16-byte operand that must be aligned: nullptr, too, if it is not.
+inline u8* host_if_aligned(const TlbEntry& e, u64 linear) {
+    if (__builtin_expect(e.tag != (linear & ~(kPageMask & ~u64{15})), 0)) return nullptr;
+    u8* host = reinterpret_cast<u8*>(linear + e.addend);
+    if (host == nullptr) __builtin_unreachable();
+    return host;
+}
+inline u8* host_to_read_aligned(const State* s, u64 linear) {
+    return host_if_aligned(s->tlb->read[(linear / kPageSize) % Tlb::kEntries], linear);
+}
+inline u8* host_to_write_aligned(const State* s, u64 linear) {
+    return host_if_aligned(s->tlb->write[(linear / kPageSize) % Tlb::kEntries], linear);
 }
 template <class T>
 inline T load(const u8* host) {
@@ -149,14 +194,51 @@ struct Choice {
     u64 next_rip = 0;         // of the instruction behind
 };
 
+// The handler that `make`, a template by form or by type, gives for what is known only now.
+template <class Make>
+Handler by_form(Form form, Make make) {
+    switch (form) {
+        case Form::Base: return make.template operator()<Form::Base>();
+        case Form::Indexed: return make.template operator()<Form::Indexed>();
+        case Form::Segment: return make.template operator()<Form::Segment>();
+        case Form::Address32: return make.template operator()<Form::Address32>();
+    }
+    return nullptr;
+}
+template <class Make>
+Handler by_size(unsigned size, Make make) {
+    switch (size) {
+        case 1: return make.template operator()<u8>();
+        case 2: return make.template operator()<u16>();
+        case 4: return make.template operator()<u32>();
+        case 8: return make.template operator()<u64>();
+        default: return nullptr;
+    }
+}
+
 // Each returns nullptr where it has no fast form. They may fill in fields of `op`.
 Handler choose_arithmetic(const Choice& choice, Op& op);
 Handler choose_move(const Choice& choice, Op& op);
+// Of instructions that change RSP: only these know that it also travels as an argument.
+Handler choose_stack(const Choice& choice, Op& op);
+bool moves_stack_pointer(const Insn& insn);
 Handler choose_shift(const Choice& choice, Op& op);
 Handler choose_branch(const Choice& choice, Op& op);
+Handler choose_sse_move(const Choice& choice, Op& op);
+Handler choose_sse_integer(const Choice& choice, Op& op);
+// These work by MXCSR and leave their flags in it: the first of a block runs behind `take_mxcsr`.
+Handler choose_sse_float(const Choice& choice, Op& op);
+Handler choose_sse_convert(const Choice& choice, Op& op);
+// A handler that takes the steps of two handlers, or nullptr.
+Handler choose_pair(Handler first, Handler second);
+Handler choose_sse_pair(Handler first, Handler second);
+
 // A handler that does `first` and the conditional branch behind it, or nullptr.
 // Only for branches whose two ends lie in the same page.
 Handler choose_fused(const Insn& first, Form form, const Insn& branch);
+
+// Puts the guest's MXCSR into the host's unless it is there, and goes on with the handler in Op::imm.
+void take_mxcsr(DUALVM_ARGUMENTS);
 
 // The pseudo-operation behind the last instruction of a block, for a next one in the same page.
 void fall_through(DUALVM_ARGUMENTS);

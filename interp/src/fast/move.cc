@@ -1,110 +1,34 @@
-// Fast forms of MOV MOVZX MOVSX MOVSXD LEA XCHG BSWAP, CBW.. CQO, CMOVcc SETcc, PUSH POP LEAVE, NOP.
+// Fast forms of MOV MOVZX MOVSX MOVSXD LEA XCHG BSWAP, CBW.. CQO, CMOVcc SETcc, NOP: choosing them.
+#include "move.h"
+
 #include <Zydis/Zydis.h>
 
-#include <algorithm>
-
 #include "conditions.h"
-#include "handler.h"
 
 namespace dualvm::interp::fast {
 
 namespace {
 
-template <class T>
-void mov_register(DUALVM_ARGUMENTS) {
-    set<T>(s, op->dst, get<T>(s, op->src));
-    DUALVM_NEXT;
-}
-
-template <class T>
-void mov_immediate(DUALVM_ARGUMENTS) {
-    set<T>(s, op->dst, static_cast<T>(op->imm));
-    DUALVM_NEXT;
-}
-
-template <class T, Form kForm>
-void mov_load(DUALVM_ARGUMENTS) {
-    const u8* m = host_to_read<sizeof(T)>(s, address<kForm>(s, op));
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    set<T>(s, op->dst, load<T>(m));
-    DUALVM_NEXT;
-}
-
-template <class T, Form kForm>
-void mov_store(DUALVM_ARGUMENTS) {
-    u8* m = host_to_write<sizeof(T)>(s, address<kForm>(s, op));
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    store<T>(m, get<T>(s, op->src));
-    DUALVM_NEXT;
-}
-
-template <class T, Form kForm>
-void mov_store_immediate(DUALVM_ARGUMENTS) {
-    u8* m = host_to_write<sizeof(T)>(s, address<kForm>(s, op));
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    store<T>(m, static_cast<T>(op->imm));
-    DUALVM_NEXT;
-}
-
-// MOVZX and MOVSX: To and From are both signed or both unsigned.
-template <class To, class From>
-void extend_register(DUALVM_ARGUMENTS) {
-    set<std::make_unsigned_t<To>>(s, op->dst, static_cast<std::make_unsigned_t<To>>(To{get<From>(s, op->src)}));
-    DUALVM_NEXT;
-}
-
-template <class To, class From, Form kForm>
-void extend_load(DUALVM_ARGUMENTS) {
-    const u8* m = host_to_read<sizeof(From)>(s, address<kForm>(s, op));
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    set<std::make_unsigned_t<To>>(s, op->dst, static_cast<std::make_unsigned_t<To>>(To{load<From>(m)}));
-    DUALVM_NEXT;
-}
-
-template <class T, Form kForm>
-void lea(DUALVM_ARGUMENTS) {
-    set<T>(s, op->dst, static_cast<T>(address<kForm>(s, op)));
-    DUALVM_NEXT;
-}
-
-template <class T>
-void xchg_registers(DUALVM_ARGUMENTS) {
-    const T a = get<T>(s, op->dst), b = get<T>(s, op->src);
-    set<T>(s, op->dst, b);
-    set<T>(s, op->src, a);
-    DUALVM_NEXT;
-}
-
-template <class T>
-void bswap(DUALVM_ARGUMENTS) {
-    const T a = get<T>(s, op->dst);
-    if constexpr (sizeof(T) == 8) {
-        set<T>(s, op->dst, __builtin_bswap64(a));
-    } else {
-        set<T>(s, op->dst, __builtin_bswap32(a));
-    }
-    DUALVM_NEXT;
-}
-
-// CBW, CWDE, CDQE: RAX := sign extension of its lower half.
-template <class To, class From>
-void sign_extend_accumulator(DUALVM_ARGUMENTS) {
-    set<std::make_unsigned_t<To>>(s, 8 * RAX, static_cast<std::make_unsigned_t<To>>(To{get<From>(s, 8 * RAX)}));
-    DUALVM_NEXT;
-}
-
-// CWD, CDQ, CQO: RDX := the sign of RAX.
-template <class T>
-void sign_of_accumulator(DUALVM_ARGUMENTS) {
-    set<std::make_unsigned_t<T>>(s, 8 * RDX, static_cast<std::make_unsigned_t<T>>(get<T>(s, 8 * RAX) < 0 ? -1 : 0));
-    DUALVM_NEXT;
-}
+DUALVM_STEP nop(DUALVM_STEP_ARGUMENTS) { return true; }
 
 struct CmovRegister {
     template <unsigned kCondition, class T>
     static void run(DUALVM_ARGUMENTS) {
         // A 32-bit CMOV clears the upper half even when it does not move (SDM vol. 2A, "CMOVcc").
         const T a = get<T>(s, op->dst), b = get<T>(s, op->src);
+        set<T>(s, op->dst, condition<kCondition>(flags) ? b : a);
+        DUALVM_NEXT;
+    }
+};
+
+template <Form kForm>
+struct CmovMemory {
+    template <unsigned kCondition, class T>
+    static void run(DUALVM_ARGUMENTS) {
+        // The memory is read, and may fault, even when nothing moves.
+        const u8* m = host_to_read<sizeof(T)>(s, address<kForm>(s, op));
+        if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+        const T a = get<T>(s, op->dst), b = load<T>(m);
         set<T>(s, op->dst, condition<kCondition>(flags) ? b : a);
         DUALVM_NEXT;
     }
@@ -118,111 +42,39 @@ struct SetRegister {
     }
 };
 
-// --- the stack: 64-bit mode, or 32-bit flat with a 32-bit stack
-// ---------------------------------------------------------
-
-template <class T>
-inline u64 stack_pointer(const State* s) {
-    return static_cast<T>(s->cpu.general.gpr[RSP]);
-}
-
-template <class T>
-void push_register(DUALVM_ARGUMENTS) {
-    const u64 top = static_cast<T>(stack_pointer<T>(s) - sizeof(T));
-    u8* m = host_to_write<sizeof(T)>(s, top);
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    store<T>(m, get<T>(s, op->src));
-    s->cpu.general.gpr[RSP] = top;
-    DUALVM_NEXT;
-}
-
-template <class T>
-void push_immediate(DUALVM_ARGUMENTS) {
-    const u64 top = static_cast<T>(stack_pointer<T>(s) - sizeof(T));
-    u8* m = host_to_write<sizeof(T)>(s, top);
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    store<T>(m, static_cast<T>(op->imm));
-    s->cpu.general.gpr[RSP] = top;
-    DUALVM_NEXT;
-}
-
-template <class T>
-void pop_register(DUALVM_ARGUMENTS) {
-    const u64 top = stack_pointer<T>(s);
-    const u8* m = host_to_read<sizeof(T)>(s, top);
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    const T value = load<T>(m);
-    s->cpu.general.gpr[RSP] = static_cast<T>(top + sizeof(T));
-    set<T>(s, op->dst, value);  // after RSP: POP RSP keeps what was popped
-    DUALVM_NEXT;
-}
-
-// LEAVE: RSP := RBP; RBP := pop.
-template <class T>
-void leave_frame(DUALVM_ARGUMENTS) {
-    const u64 frame = static_cast<T>(s->cpu.general.gpr[RBP]);
-    const u8* m = host_to_read<sizeof(T)>(s, frame);
-    if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
-    set<T>(s, 8 * RBP, load<T>(m));
-    s->cpu.general.gpr[RSP] = static_cast<T>(frame + sizeof(T));
-    DUALVM_NEXT;
-}
-
-void nop(DUALVM_ARGUMENTS) { DUALVM_NEXT; }
-
-// --- choosing
-// ---------------------------------------------------------------------------------------------------------
+template <Form kForm>
+struct SetMemory {
+    template <unsigned kCondition, class T>
+    static void run(DUALVM_ARGUMENTS) {
+        u8* m = host_to_write<sizeof(T)>(s, address<kForm>(s, op));
+        if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
+        store<T>(m, static_cast<T>(condition<kCondition>(flags) ? 1 : 0));
+        DUALVM_NEXT;
+    }
+};
 
 template <class T>
 Handler choose_mov_sized(const Choice& c, Op& op) {
     const Operand &a = c.insn->operand[0], &b = c.insn->operand[1];
+    if (b.kind == OperandKind::Gpr) op.src = register_offset(b);
+    if (b.kind == OperandKind::Immediate) op.imm = b.imm;
     if (a.kind == OperandKind::Gpr) {
         op.dst = register_offset(a);
-        if (b.kind == OperandKind::Gpr) {
-            op.src = register_offset(b);
-            return mov_register<T>;
-        }
-        if (b.kind == OperandKind::Immediate) {
-            op.imm = b.imm;
-            return mov_immediate<T>;
-        }
+        if (b.kind == OperandKind::Gpr) return single<mov_register<T>>;
+        if (b.kind == OperandKind::Immediate) return single<mov_immediate<T>>;
         if (b.kind != OperandKind::Memory) return nullptr;
-        switch (c.form) {
-            case Form::Base: return mov_load<T, Form::Base>;
-            case Form::Indexed: return mov_load<T, Form::Indexed>;
-            case Form::Segment: return mov_load<T, Form::Segment>;
-            case Form::Address32: return mov_load<T, Form::Address32>;
-        }
+        return by_form(c.form, []<Form kForm>() -> Handler { return single<mov_load<T, kForm>>; });
     }
     if (a.kind != OperandKind::Memory) return nullptr;
     if (b.kind == OperandKind::Gpr) {
-        op.src = register_offset(b);
-        switch (c.form) {
-            case Form::Base: return mov_store<T, Form::Base>;
-            case Form::Indexed: return mov_store<T, Form::Indexed>;
-            case Form::Segment: return mov_store<T, Form::Segment>;
-            case Form::Address32: return mov_store<T, Form::Address32>;
-        }
+        return by_form(c.form, []<Form kForm>() -> Handler { return single<mov_store<T, kForm>>; });
     }
     if (b.kind != OperandKind::Immediate) return nullptr;
-    op.imm = b.imm;
-    switch (c.form) {
-        case Form::Base: return mov_store_immediate<T, Form::Base>;
-        case Form::Indexed: return mov_store_immediate<T, Form::Indexed>;
-        case Form::Segment: return mov_store_immediate<T, Form::Segment>;
-        case Form::Address32: return mov_store_immediate<T, Form::Address32>;
-    }
-    return nullptr;
+    return by_form(c.form, []<Form kForm>() -> Handler { return single<mov_store_immediate<T, kForm>>; });
 }
 
 Handler choose_mov(const Choice& c, Op& op) {
-    switch (c.insn->operand[0].size) {
-        case 1: return choose_mov_sized<u8>(c, op);
-        case 2: return choose_mov_sized<u16>(c, op);
-        case 4: return choose_mov_sized<u32>(c, op);
-        case 8: return choose_mov_sized<u64>(c, op);
-        default: return nullptr;
-    }
+    return by_size(c.insn->operand[0].size, [&]<class T>() { return choose_mov_sized<T>(c, op); });
 }
 
 template <class To, class From>
@@ -230,15 +82,9 @@ Handler choose_extend_between(const Choice& c, Op& op) {
     const Operand& b = c.insn->operand[1];
     if (b.kind == OperandKind::Gpr) {
         op.src = register_offset(b);
-        return extend_register<To, From>;
+        return single<extend_register<To, From>>;
     }
-    switch (c.form) {
-        case Form::Base: return extend_load<To, From, Form::Base>;
-        case Form::Indexed: return extend_load<To, From, Form::Indexed>;
-        case Form::Segment: return extend_load<To, From, Form::Segment>;
-        case Form::Address32: return extend_load<To, From, Form::Address32>;
-    }
-    return nullptr;
+    return by_form(c.form, []<Form kForm>() -> Handler { return single<extend_load<To, From, kForm>>; });
 }
 
 template <class I16, class I32, class I64, class From>
@@ -268,22 +114,12 @@ Handler choose_extend(const Choice& c, Op& op, bool is_signed) {
     }
 }
 
-template <class T>
-Handler choose_lea_sized(const Choice& c) {
-    switch (c.form) {
-        case Form::Base: return lea<T, Form::Base>;
-        case Form::Address32: return lea<T, Form::Address32>;
-        default: return lea<T, Form::Indexed>;  // LEA knows no segment
-    }
-}
-
 Handler choose_lea(const Choice& c, Op& op) {
     op.dst = register_offset(c.insn->operand[0]);
-    switch (c.insn->operand[0].size) {
-        case 2: return choose_lea_sized<u16>(c);
-        case 4: return choose_lea_sized<u32>(c);
-        default: return choose_lea_sized<u64>(c);
-    }
+    const Form form = c.form == Form::Segment ? Form::Indexed : c.form;  // LEA knows no segment
+    return by_size(c.insn->operand[0].size, [&]<class T>() {
+        return by_form(form, []<Form kForm>() -> Handler { return single<lea<T, kForm>>; });
+    });
 }
 
 Handler choose_xchg(const Choice& c, Op& op) {
@@ -291,62 +127,31 @@ Handler choose_xchg(const Choice& c, Op& op) {
     if (a.kind != OperandKind::Gpr || b.kind != OperandKind::Gpr) return nullptr;
     op.dst = register_offset(a);
     op.src = register_offset(b);
-    switch (a.size) {
-        case 1: return xchg_registers<u8>;
-        case 2: return xchg_registers<u16>;
-        case 4: return xchg_registers<u32>;
-        default: return xchg_registers<u64>;
-    }
-}
-
-// The stack instructions' operand size, if the fast form serves it: the stack's own width.
-unsigned fast_stack_size(const Choice& c) {
-    const bool code64 = (c.mode & ModeKey::kCodeMask) == ModeKey::kCode64;
-    const unsigned width = code64 ? 8 : (c.mode & ModeKey::kStack32) != 0 ? 4 : 0;
-    return c.insn->operand_size == width ? width : 0;
-}
-
-Handler choose_push(const Choice& c, Op& op) {
-    const Operand& a = c.insn->operand[0];
-    const unsigned size = fast_stack_size(c);
-    if (size == 0) return nullptr;
-    if (a.kind == OperandKind::Gpr) {
-        op.src = register_offset(a);
-        return size == 8 ? push_register<u64> : push_register<u32>;
-    }
-    if (a.kind != OperandKind::Immediate) return nullptr;
-    op.imm = a.imm;
-    return size == 8 ? push_immediate<u64> : push_immediate<u32>;
-}
-
-Handler choose_pop(const Choice& c, Op& op) {
-    const Operand& a = c.insn->operand[0];
-    const unsigned size = fast_stack_size(c);
-    if (size == 0 || a.kind != OperandKind::Gpr) return nullptr;
-    op.dst = register_offset(a);
-    return size == 8 ? pop_register<u64> : pop_register<u32>;
-}
-
-template <class T>
-Handler choose_cmov_sized(unsigned condition_code) {
-    return by_condition<CmovRegister, T>(condition_code);
+    return by_size(a.size, []<class T>() -> Handler { return single<xchg_registers<T>>; });
 }
 
 Handler choose_cmov(const Choice& c, Op& op, unsigned condition_code) {
     const Operand &a = c.insn->operand[0], &b = c.insn->operand[1];
-    if (b.kind != OperandKind::Gpr) return nullptr;
     op.dst = register_offset(a);
+    if (b.kind == OperandKind::Memory) {
+        return by_form(c.form, [&]<Form kForm>() -> Handler {
+            if (a.size == 8) return by_condition<CmovMemory<kForm>, u64>(condition_code);
+            return a.size == 4 ? by_condition<CmovMemory<kForm>, u32>(condition_code) : nullptr;
+        });
+    }
     op.src = register_offset(b);
     switch (a.size) {
-        case 2: return choose_cmov_sized<u16>(condition_code);
-        case 4: return choose_cmov_sized<u32>(condition_code);
-        default: return choose_cmov_sized<u64>(condition_code);
+        case 2: return by_condition<CmovRegister, u16>(condition_code);
+        case 4: return by_condition<CmovRegister, u32>(condition_code);
+        default: return by_condition<CmovRegister, u64>(condition_code);
     }
 }
 
 Handler choose_setcc(const Choice& c, Op& op, unsigned condition_code) {
     const Operand& a = c.insn->operand[0];
-    if (a.kind != OperandKind::Gpr) return nullptr;
+    if (a.kind == OperandKind::Memory) {
+        return by_form(c.form, [&]<Form kForm>() { return by_condition<SetMemory<kForm>, u8>(condition_code); });
+    }
     op.dst = register_offset(a);
     return by_condition<SetRegister, u8>(condition_code);
 }
@@ -368,21 +173,16 @@ Handler choose_move(const Choice& c, Op& op) {
         case ZYDIS_MNEMONIC_XCHG: return choose_xchg(c, op);
         case ZYDIS_MNEMONIC_BSWAP:
             op.dst = register_offset(insn.operand[0]);
-            return insn.operand[0].size == 8 ? bswap<u64> : insn.operand[0].size == 4 ? bswap<u32> : nullptr;
-        case ZYDIS_MNEMONIC_CBW: return sign_extend_accumulator<i16, i8>;
-        case ZYDIS_MNEMONIC_CWDE: return sign_extend_accumulator<i32, i16>;
-        case ZYDIS_MNEMONIC_CDQE: return sign_extend_accumulator<i64, i32>;
-        case ZYDIS_MNEMONIC_CWD: return sign_of_accumulator<i16>;
-        case ZYDIS_MNEMONIC_CDQ: return sign_of_accumulator<i32>;
-        case ZYDIS_MNEMONIC_CQO: return sign_of_accumulator<i64>;
-        case ZYDIS_MNEMONIC_PUSH: return choose_push(c, op);
-        case ZYDIS_MNEMONIC_POP: return choose_pop(c, op);
-        case ZYDIS_MNEMONIC_LEAVE: {
-            const unsigned size = fast_stack_size(c);
-            return size == 8 ? leave_frame<u64> : size == 4 ? leave_frame<u32> : nullptr;
-        }
+            if (insn.operand[0].size == 8) return single<bswap<u64>>;
+            return insn.operand[0].size == 4 ? single<bswap<u32>> : nullptr;
+        case ZYDIS_MNEMONIC_CBW: return single<sign_extend_accumulator<i16, i8>>;
+        case ZYDIS_MNEMONIC_CWDE: return single<sign_extend_accumulator<i32, i16>>;
+        case ZYDIS_MNEMONIC_CDQE: return single<sign_extend_accumulator<i64, i32>>;
+        case ZYDIS_MNEMONIC_CWD: return single<sign_of_accumulator<i16>>;
+        case ZYDIS_MNEMONIC_CDQ: return single<sign_of_accumulator<i32>>;
+        case ZYDIS_MNEMONIC_CQO: return single<sign_of_accumulator<i64>>;
         case ZYDIS_MNEMONIC_NOP:
-        case ZYDIS_MNEMONIC_PAUSE: return nop;
+        case ZYDIS_MNEMONIC_PAUSE: return single<nop>;
         default: return nullptr;
     }
 }

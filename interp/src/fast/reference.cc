@@ -1,12 +1,15 @@
+#include <bit>
+
 #include "../reference_call.h"
 #include "branch.h"
+#include "mxcsr.h"
 
 namespace dualvm::interp::fast {
 
 namespace {
 
 // Kept out of line: the common way out of `reference` is straight on.
-[[gnu::noinline]] void leave_after(DUALVM_ARGUMENTS, Flow flow) {
+[[gnu::noinline]] void leave_after(State* s, const Op* op, i64 ticks, u32 flags, Flow flow) {
     const i64 not_done = block_of(op)->count - op->position - 1;
     Leave reason = Leave::Lookup;
     switch (flow) {
@@ -25,12 +28,21 @@ void reference(DUALVM_ARGUMENTS) {
     s->op = op;
     s->ticks = ticks;
     s->cpu.general.rflags = merge_flags(s->cpu.general.rflags, flags);
+    const bool mxcsr_in_host = s->mxcsr_in_host;
+    if (__builtin_expect(mxcsr_in_host, 0)) give_mxcsr_back(*s);
     const Flow flow = run_reference(*s, insn_of(op), rip_of(op));
     flags = pack_flags(s->cpu.general.rflags);
+    sp = s->cpu.general.gpr[RSP];
     if (__builtin_expect(flow != Flow::Next || s->code_written || s->io_done, 0)) {
         return leave_after(s, op, ticks, flags, flow);
     }
+    if (__builtin_expect(mxcsr_in_host, 0)) take_mxcsr(*s);  // the rest of the block counts on it
     DUALVM_NEXT;
+}
+
+void take_mxcsr(DUALVM_ARGUMENTS) {
+    if (!s->mxcsr_in_host) take_mxcsr(*s);
+    DUALVM_TAIL std::bit_cast<Handler>(op->imm)(DUALVM_PASS);
 }
 
 u16 register_offset(const Operand& operand) { return static_cast<u16>(operand.reg * 8 + (operand.high8 ? 1 : 0)); }

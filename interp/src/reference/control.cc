@@ -127,7 +127,7 @@ Flow mov_control(State& s, const Insn& insn) {
             case 2: value = control.cr2; break;
             case 3: value = control.cr3; break;
             case 4: value = control.cr4; break;
-            default: value = control.cr8; break;
+            default: value = s.machine->cr8().value_or(control.cr8); break;
         }
         write_gpr(s, gpr, size, value);
         return Flow::Next;

@@ -80,7 +80,10 @@ bool write_msr(State& s, u32 index, u64 value) {
     CpuFile& cpu = s.cpu;
     switch (index) {
         case msr::Tsc: write_tsc(s, value); return true;
-        case msr::ApicBase: cpu.msrs.apic_base = value; return true;
+        case msr::ApicBase:
+            cpu.msrs.apic_base = value;
+            s.machine->apic_base_changed(value);
+            return true;
         case msr::Efer: return write_efer(s, value);
         case msr::FsBase: cpu.segments.seg[FS].base = value; return true;
         case msr::GsBase: cpu.segments.seg[GS].base = value; return true;

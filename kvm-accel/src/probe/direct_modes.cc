@@ -59,25 +59,26 @@ bool runs_directly(Lab& lab, LabMode mode, unsigned ring) {
     return false;
 }
 
-DirectModes measure(const KvmDevice& device) {
-    DirectModes direct;
+TriedCapabilities measure(const KvmDevice& device) {
+    TriedCapabilities direct;
     auto lab = Lab::create(device);
     if (!lab) return direct;
-    if (runs_directly(**lab, LabMode::Long64, 3)) direct.ring3 |= bit(CpuMode::Long64);
+    if (runs_directly(**lab, LabMode::Long64, 3)) direct.direct_modes_ring3 |= bit(CpuMode::Long64);
     if (runs_directly(**lab, LabMode::Compatibility32, 3)) {
-        direct.ring3 |= bit(CpuMode::Compatibility16) | bit(CpuMode::Compatibility32);
+        direct.direct_modes_ring3 |= bit(CpuMode::Compatibility16) | bit(CpuMode::Compatibility32);
     }
     if (runs_directly(**lab, LabMode::Long64, 0)) {
-        direct.ring0 |= bit(CpuMode::Long64) | bit(CpuMode::Compatibility16) | bit(CpuMode::Compatibility32);
+        direct.direct_modes_ring0 |=
+            bit(CpuMode::Long64) | bit(CpuMode::Compatibility16) | bit(CpuMode::Compatibility32);
     }
     if (runs_directly(**lab, LabMode::Protected32, 0)) {
         const u32 modes = bit(CpuMode::Protected16) | bit(CpuMode::Protected32);
-        direct.ring0 |= modes;
-        direct.ring3 |= modes;
+        direct.direct_modes_ring0 |= modes;
+        direct.direct_modes_ring3 |= modes;
     }
     if (runs_directly(**lab, LabMode::Real, 0)) {
-        direct.ring0 |= bit(CpuMode::Real);
-        direct.ring3 |= bit(CpuMode::Virtual8086);
+        direct.direct_modes_ring0 |= bit(CpuMode::Real);
+        direct.direct_modes_ring3 |= bit(CpuMode::Virtual8086);
     }
     direct.single_step = try_single_step(**lab, 0).one_instruction && try_single_step(**lab, 3).one_instruction;
     return direct;
@@ -85,8 +86,8 @@ DirectModes measure(const KvmDevice& device) {
 
 }  // namespace
 
-const DirectModes& direct_modes(const KvmDevice& device) {
-    static const DirectModes measured = measure(device);
+const TriedCapabilities& direct_modes(const KvmDevice& device) {
+    static const TriedCapabilities measured = measure(device);
     return measured;
 }
 

@@ -1,17 +1,13 @@
 // Which modes of the guest run on the CPU itself, found out by running a short loop in each.
 #pragma once
 
+#include "dualvm/engine.h"
 #include "probe/lab.h"
 
 namespace dualvm::kvm {
 
-struct DirectModes {
-    u32 ring0 = 0, ring3 = 0;  // bits 1 << CpuMode
-    bool single_step = false;  // a single step comes back to us, at ring 0 and at ring 3
-};
-
 // Measured at the first call in a process, in a few milliseconds. A host that cannot be measured has no direct modes.
-const DirectModes& direct_modes(const KvmDevice& device);
+const TriedCapabilities& direct_modes(const KvmDevice& device);
 
 // A loop of two instructions, `iterations` times, in the given mode: the time it took, or how it failed.
 struct LoopTime {

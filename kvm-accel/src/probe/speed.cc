@@ -71,10 +71,12 @@ void report_speed(Report& report, const KvmDevice& device) {
                       direct ? fmt::format("runs directly, {:.2f} x native", speed / native)
                              : fmt::format("emulated, native is {:.0f} x faster", native / speed));
     }
-    const DirectModes& quick = direct_modes(device);
+    const TriedCapabilities& quick = direct_modes(device);
     report.word("direct_modes", "what the engine takes for direct",
-                fmt::format("{}/{}", quick.ring0 != 0 ? "ring 0" : "-", quick.ring3 != 0 ? "ring 3" : "-"),
-                fmt::format("mode bits {:02x}h at ring 0, {:02x}h at ring 3", quick.ring0, quick.ring3));
+                fmt::format("{}/{}", quick.direct_modes_ring0 != 0 ? "ring 0" : "-",
+                            quick.direct_modes_ring3 != 0 ? "ring 3" : "-"),
+                fmt::format("mode bits {:02x}h at ring 0, {:02x}h at ring 3", quick.direct_modes_ring0,
+                            quick.direct_modes_ring3));
 }
 
 }  // namespace dualvm::kvm

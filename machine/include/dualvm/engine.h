@@ -21,9 +21,13 @@ struct Budget {
 // What this engine can do on this host. Callers ask for a capability, never which engine it is.
 struct Capabilities {
     bool exact_instruction_counts = false;  // instructions() is known and Budget::instructions is exact
-    bool single_step = false;               // Budget{.instructions = 1} executes exactly one instruction
     bool dirty_log = false;                 // collect_dirty() is exact
     bool virtual_clock = false;             // can drive a VirtualClock
+};
+
+// What only trying tells.
+struct TriedCapabilities {
+    bool single_step = false;  // Budget{.instructions = 1} executes exactly one instruction, in every mode and ring
     // Modes that run at the CPU's own speed, as bits 1 << CpuMode, at ring 0 and at ring 3.
     u32 direct_modes_ring0 = 0, direct_modes_ring3 = 0;
 };
@@ -44,6 +48,8 @@ public:
 
     virtual const char* name() const = 0;  // "interp", "kvm"
     virtual Capabilities capabilities() const = 0;
+    // The first call in a process may take some ten milliseconds: code is run in every mode to find out.
+    virtual TriedCapabilities tried_capabilities() const = 0;
 
     // Executes guest code until the machine must handle something or the budget is used up. After a port or MMIO exit
     // the access is complete only when run() has been called again or finish_access() has returned.

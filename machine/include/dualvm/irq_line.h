@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <utility>
 
 #include "dualvm/types.h"
@@ -39,6 +40,13 @@ public:
     virtual bool pending() const = 0;
     // The INTA cycle: returns the vector and moves the request into service.
     virtual u8 acknowledge() = 0;
+
+    // What the CPU has of a local APIC in its own registers; a controller without one has none of it.
+    // CR8: the task priority class, bits 4-7 of the APIC's TPR (SDM vol. 3A, 10.8.6.1).
+    virtual std::optional<u8> task_priority_class() const { return std::nullopt; }
+    virtual void set_task_priority_class(u8) {}
+    // The guest has written IA32_APIC_BASE.
+    virtual void set_apic_base(u64) {}
 };
 
 }  // namespace dualvm

@@ -12,6 +12,7 @@
 #include "dualvm/engine.h"
 #include "dualvm/exit.h"
 #include "dualvm/irq_line.h"
+#include "dualvm/platform.h"
 #include "dualvm/vio.h"
 #include "dualvm/vmem.h"
 
@@ -54,6 +55,24 @@ public:
     bool interrupt_pending() const { return interrupts_ != nullptr && interrupts_->pending(); }
     u8 acknowledge_interrupt() { return interrupts_->acknowledge(); }
 
+    // CR8 lives in the local APIC, where the guest can reach it as the TPR too: engines ask for it, and tell of a new
+    // one. Without a local APIC it is what CpuFile says.
+    std::optional<u8> cr8() const { return interrupts_ != nullptr ? interrupts_->task_priority_class() : std::nullopt; }
+    void cr8_changed(u64 value) {
+        if (interrupts_ != nullptr) interrupts_->set_task_priority_class(static_cast<u8>(value));
+    }
+    void apic_base_changed(u64 value) {
+        if (interrupts_ != nullptr) interrupts_->set_apic_base(value);
+    }
+    // A device pulls the CPU's NMI pin; the run loop hands it to the engine.
+    void raise_nmi() { nmi_raised_ = attention_ = true; }
+    bool nmi_raised() const { return nmi_raised_; }
+    bool take_nmi() { return std::exchange(nmi_raised_, false); }
+
+    // What firmware tables say of this machine; nothing if it is one that tells nothing (-no-acpi).
+    void set_platform(const Platform& platform) { platform_ = platform; }
+    const std::optional<Platform>& platform() const { return platform_; }
+
     // Keeps a device alive for as long as the machine, resets it with it, saves it with it.
     template <class D>
     D& own(std::unique_ptr<D> device) {
@@ -88,9 +107,10 @@ private:
     std::vector<CpuFile> cpus_;
     std::vector<std::unique_ptr<Device>> devices_;
     InterruptSource* interrupts_ = nullptr;
+    std::optional<Platform> platform_;
     std::function<void(const Exit&)> exit_observer_;
     std::optional<Request> request_;
-    bool attention_ = false;
+    bool attention_ = false, nmi_raised_ = false;
 };
 
 // What the run loop does after an exit has been handled.

@@ -16,6 +16,9 @@ public:
     virtual const char* name() const = 0;
     virtual u64 read(u64 offset, unsigned size) = 0;
     virtual void write(u64 offset, unsigned size, u64 value) = 0;
+    // True if writes may reach the device late, as long as they do so in order and before any access that is not so
+    // postponed (and within a slice of host time): the guest cannot tell, and an engine may gather them.
+    virtual bool posted_writes() const { return false; }
     // Power-on state.
     virtual void reset() = 0;
     virtual void save(ArchiveWriter& out) const = 0;
@@ -42,11 +45,14 @@ public:
     const IoRange* find(u64 address) const;
     const std::vector<IoRange>& ranges() const { return ranges_; }
     u64 limit() const { return limit_; }
+    // Grows whenever a range comes or goes.
+    u64 generation() const { return generation_; }
 
 private:
     const char* name_;
     u64 limit_;
     std::vector<IoRange> ranges_;
+    u64 generation_ = 1;
     mutable std::size_t last_hit_ = 0;  // accesses come in runs to the same device
 };
 
@@ -56,6 +62,7 @@ public:
     IoSpace& mmio() { return mmio_; }
     const IoSpace& ports() const { return ports_; }
     const IoSpace& mmio() const { return mmio_; }
+    u64 generation() const { return ports_.generation() + mmio_.generation(); }
 
     // An access that crosses out of its device's range is split into bytes. Where no device answers, the ISA bus
     // floats: reads give all ones, writes are dropped.

@@ -246,9 +246,12 @@ void compare_programs(bool long_mode, u64 seed, unsigned programs, const std::ve
 
 TEST(FastAgainstReference, Random64BitPrograms) { compare_programs(true, 1, 3000, {}); }
 TEST(FastAgainstReference, Random32BitPrograms) { compare_programs(false, 2, 3000, {}); }
-TEST(FastAgainstReference, WithAllFlagsKept) { compare_programs(true, 3, 1000, {"flags"}); }
-TEST(FastAgainstReference, WithoutFusedPairs) { compare_programs(true, 4, 1000, {"fuse"}); }
-TEST(FastAgainstReference, WithoutLinks) { compare_programs(true, 5, 1000, {"links"}); }
+TEST(FastAgainstReference, WithEachOptimisationLeftOut) {
+    for (const InterpreterOptimisation& each : interpreter_optimisations()) {
+        SCOPED_TRACE(each.name);
+        compare_programs(true, 3, 500, {each.name});
+    }
+}
 
 }  // namespace
 }  // namespace dualvm

@@ -16,7 +16,7 @@ constexpr u32 kCodeType = 11, kDataType = 3;  // execute/read and read/write, ac
 
 TestCpu::TestCpu() : machine_(std::move(*Machine::create({.memory_mebibytes = kMebibytes}))) {
     state_.machine = machine_.get();
-    blocks_ = std::make_unique<BlockCache>(state_, u64{1} << 20, TranslateOptions{});
+    blocks_ = std::make_unique<BlockCache>(state_, u64{1} << 20);
     state_.blocks = blocks_.get();
     state_.cpu.control.cr0 = cr0::ET;
     for (Segment& s : state_.cpu.segments.seg) {

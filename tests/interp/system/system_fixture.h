@@ -59,7 +59,7 @@ protected:
         machine_ = std::move(*machine);
         state_ = std::make_unique<State>();
         s().machine = machine_.get();
-        blocks_ = std::make_unique<BlockCache>(s(), u64{1} << 20, TranslateOptions{});
+        blocks_ = std::make_unique<BlockCache>(s(), u64{1} << 20);
         s().blocks = blocks_.get();
         s().cpu.reset();
         s().cpu.segments.seg[CS].base = 0;

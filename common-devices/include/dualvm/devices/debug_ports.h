@@ -30,6 +30,7 @@ class DebugConsole final : public Device {
 public:
     explicit DebugConsole(std::function<void(u8)> output) : output_(std::move(output)) {}
     const char* name() const override { return "debug console"; }
+    bool posted_writes() const override { return true; }
     u64 read(u64, unsigned) override { return 0xe9; }
     void write(u64 offset, unsigned size, u64 value) override;
     void reset() override {}
@@ -44,6 +45,7 @@ private:
 class PostCode final : public Device {
 public:
     const char* name() const override { return "post code"; }
+    bool posted_writes() const override { return true; }
     static constexpr std::size_t kKept = 16;
     u64 read(u64, unsigned) override { return last(); }
     void write(u64, unsigned, u64 value) override { codes_[written_++ % kKept] = static_cast<u8>(value); }

@@ -6,8 +6,13 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
+#include "dualvm/devices/fw_cfg.h"
 #include "dualvm/devices/pci.h"
+#include "dualvm/devices/rtc_mc146818.h"
 #include "dualvm/devices/uart16550.h"
 #include "dualvm/devices/vga_text.h"
 #include "dualvm/disk.h"
@@ -21,6 +26,11 @@ struct IdeDriveConfig {
     bool cdrom = false;
 };
 
+struct FirmwareConfig {
+    std::function<void(u8)> log{};  // what it writes to port 402h; there is no such port if empty
+    bool boot_menu = false;
+};
+
 struct PcConfig {
     std::function<void(u8)> serial_output{};         // COM1; dropped if empty
     std::function<void(u8)> debug_console_output{};  // E9h and 402h; dropped if empty
@@ -29,6 +39,10 @@ struct PcConfig {
     std::optional<std::time_t> start_time{};
     // Primary master and slave, secondary master and slave: hda to hdd. Disks must outlive the machine.
     std::array<std::optional<IdeDriveConfig>, 4> ide_drives{};
+    std::array<Disk*, 2> floppies{};  // in drives A: and B:; nullptr: no such drive
+    // Firmware runs before the guest, and is told this. Without, devices start as firmware would have left them.
+    std::optional<FirmwareConfig> firmware{};
+    bool acpi = true;  // power management hardware, and a Platform that tells of it
 };
 
 class Pc {
@@ -43,12 +57,19 @@ public:
     bool serial_input_interrupts() const { return com1_->interrupts_on_input(); }
     const VgaText& vga() const { return *vga_; }
     PciBus& pci() { return *pci_; }
+    // A file for firmware to ask for; of no use without it.
+    void add_firmware_file(const std::string& name, std::vector<u8> bytes);
+    // Tells firmware where to look for what to boot: of the letters a (floppies), c (hard disks), d (CD-ROMs) and n
+    // (network), up to three.
+    void set_boot_order(std::string_view letters);
 
 private:
     Pc() = default;
     PciBus* pci_ = nullptr;
     Uart16550* com1_ = nullptr;
     VgaText* vga_ = nullptr;
+    RtcMc146818* rtc_ = nullptr;
+    FwCfg* fw_cfg_ = nullptr;
 };
 
 }  // namespace dualvm::devices

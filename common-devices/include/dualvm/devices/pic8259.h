@@ -17,6 +17,9 @@ public:
     // The wire of IRQ 0-15 (2 is the cascade and belongs to nobody).
     IrqLine line(unsigned irq);
 
+    // Joins the master's INT pin to what it drives.
+    void connect_output(IrqLine::Listener listener) { output_.connect(std::move(listener)); }
+
     bool pending() const override { return output(chips_[0]); }
     u8 acknowledge() override;
 
@@ -47,7 +50,7 @@ private:
     // The inputs whose level counts, not their edge.
     static u8 by_level(const Chip& chip) { return chip.level_triggered ? 0xff : chip.level; }
     void take(Chip& chip, unsigned input);
-    void update_cascade();
+    void update_outputs();
     u8 read_chip(Chip& chip, unsigned offset);
     void write_chip(Chip& chip, unsigned offset, u8 value);
     void write_edge_level(unsigned index, u8 value);
@@ -56,6 +59,7 @@ private:
     void write_ocw3(Chip& chip, u8 value);
 
     std::array<Chip, 2> chips_{};
+    IrqLine output_;
 };
 
 }  // namespace dualvm::devices

@@ -37,6 +37,7 @@ public:
     bool used() const { return used_; }
 
     const char* name() const override { return "vga"; }
+    bool posted_writes() const override { return true; }
     u64 read(u64 offset, unsigned size) override;
     void write(u64 offset, unsigned size, u64 value) override;
     void reset() override;

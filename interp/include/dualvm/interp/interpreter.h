@@ -16,8 +16,12 @@ struct InterpreterOptions {
     std::vector<std::string> without;
 };
 
-// The names that InterpreterOptions::without takes, in the order in which the book explains them.
-const std::vector<std::string>& interpreter_optimisations();
+// What InterpreterOptions::without can name, in the order in which the book explains them.
+struct InterpreterOptimisation {
+    const char* name;
+    const char* what;  // one line for people
+};
+const std::vector<InterpreterOptimisation>& interpreter_optimisations();
 
 std::unique_ptr<Engine> make_interpreter(Machine& machine, const InterpreterOptions& options = {});
 

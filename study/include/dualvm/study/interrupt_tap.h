@@ -17,6 +17,15 @@ public:
 
     bool pending() const override { return tapped_ != nullptr && tapped_->pending(); }
     u8 acknowledge() override;
+    std::optional<u8> task_priority_class() const override {
+        return tapped_ != nullptr ? tapped_->task_priority_class() : std::nullopt;
+    }
+    void set_task_priority_class(u8 value) override {
+        if (tapped_ != nullptr) tapped_->set_task_priority_class(value);
+    }
+    void set_apic_base(u64 value) override {
+        if (tapped_ != nullptr) tapped_->set_apic_base(value);
+    }
 
 private:
     Machine& machine_;

@@ -35,6 +35,7 @@ public:
 
     const char* name() const override { return engine_.name(); }
     Capabilities capabilities() const override { return engine_.capabilities(); }
+    TriedCapabilities tried_capabilities() const override { return engine_.tried_capabilities(); }
     Exit run(const Budget& budget) override;
     void kick() override { engine_.kick(); }
     void pull(Groups groups) override { engine_.pull(groups); }

@@ -1,0 +1,37 @@
+"""Two questions beside "how fast?": what does each optimisation give, and what does guest memory cost?"""
+
+import math
+
+SIZES = [16, 64, 256, 1024, 4096, 16384]  # MiB of guest memory
+
+
+def ablation(benches, workloads, rounds, arguments_of, least):
+    """CPU seconds of interp: {workload: {"all": ..., NAME: ...}}. `benches` has one Bench for each of these keys."""
+    results = {}
+    for workload in workloads:
+        best = {}
+        full, nothing = arguments_of(workload)
+        for _ in range(rounds):
+            for name, bench in benches.items():
+                taken = (bench.run("interp", workload["name"], full).seconds,
+                         bench.run("interp", workload["name"], nothing).seconds)
+                before = best.get(name, (math.inf, math.inf))
+                best[name] = (min(taken[0], before[0]), min(taken[1], before[1]))
+        row = {name: whole - startup for name, (whole, startup) in best.items()}
+        if row["all"] >= least:
+            results[workload["name"]] = row
+    return results
+
+
+def memory_sizes(bench, engines, rounds):
+    """{MiB: {engine: {"ms": ..., "mebibytes": ...}}}, of the run that took least."""
+    best = {}
+    for _ in range(rounds):
+        for size in SIZES:
+            for engine in engines:
+                run = bench.run(engine, "hello64", "", ["-m", str(size)])
+                before = best.get((size, engine))
+                if before is None or run.seconds < before.seconds:
+                    best[size, engine] = run
+    return {size: {engine: {"ms": 1000 * best[size, engine].seconds, "mebibytes": best[size, engine].mebibytes}
+                   for engine in engines} for size in SIZES}

@@ -1,0 +1,61 @@
+// The local APIC's timer (SDM vol. 3A, 10.5.4): one-shot and periodic. Nothing ticks: counts are worked out from the
+// clock when asked for.
+#include <algorithm>
+
+#include "dualvm/devices/local_apic.h"
+
+namespace dualvm::devices {
+
+namespace {
+
+// A periodic timer faster than the host can serve would leave it no time for the guest: ticks that come sooner than
+// this, of the host's time, are lost, as they would be on a CPU that is too slow for them.
+constexpr Nanoseconds kShortestHostPeriod = 20'000;
+
+}  // namespace
+
+// Divide configuration register (figure 10-10): bits 3, 1 and 0 say 2, 4 ... 128, 1.
+u64 LocalApic::divisor() const {
+    const u32 code = (divide_ >> 1 & 4) | (divide_ & 3);
+    return u64{1} << ((code + 1) & 7);
+}
+
+u32 LocalApic::current_count() const {
+    if (!counting_) return 0;
+    const u64 ticks = (machine_.clock().now() - started_) / (divisor() * kTick);
+    if (periodic()) return initial_count_ - static_cast<u32>(ticks % initial_count_);
+    return ticks >= initial_count_ ? 0 : initial_count_ - static_cast<u32>(ticks);
+}
+
+// The timer counts on from `current`, by the divisor and mode that are set now.
+void LocalApic::start_timer(u32 initial, u32 current) {
+    initial_count_ = initial;
+    counting_ = current != 0 && current <= initial;
+    if (counting_) started_ = machine_.clock().now() - (initial - current) * divisor() * kTick;
+    schedule();
+}
+
+// A timer that is masked counts, but need not stop the engine.
+void LocalApic::schedule() {
+    constexpr u32 kMasked = 1u << 16;
+    timer_.disarm();
+    if (!counting_ || (lvt_[kTimer] & kMasked) != 0 || !enabled()) return;
+    const Clock& clock = machine_.clock();
+    const Nanoseconds period = initial_count_ * divisor() * kTick;
+    const Nanoseconds since = clock.now() - started_;
+    if (!periodic()) {
+        if (since < period) timer_.arm(started_ + period);
+        return;
+    }
+    Nanoseconds next = started_ + (since / period + 1) * period;
+    if (!clock.is_virtual()) next = std::max(next, clock.now() + kShortestHostPeriod);
+    timer_.arm(next);
+}
+
+void LocalApic::timer_due() {
+    local_interrupt(kTimer);
+    schedule();
+    update();
+}
+
+}  // namespace dualvm::devices

@@ -1,0 +1,57 @@
+#include "optimisations.h"
+
+#include <algorithm>
+
+#include "dualvm/interp/interpreter.h"
+
+namespace dualvm {
+
+namespace interp {
+
+namespace {
+
+struct Switch {
+    InterpreterOptimisation described;
+    bool Optimisations::*in_use;
+};
+
+// In the order in which the book explains them.
+constexpr Switch kSwitches[] = {
+    {{"fast", "threaded handlers made for one form of an instruction; without: the reference implementation of each"},
+     &Optimisations::fast},
+    {{"flags", "no arithmetic flags where the next instruction that sets them can be seen"}, &Optimisations::flags},
+    {{"fuse", "one handler for two instructions that often follow each other"}, &Optimisations::fuse},
+    {{"links", "a branch remembers the block it goes to"}, &Optimisations::links},
+    {{"indirect", "a table of lately used blocks by address, for returns and indirect jumps"},
+     &Optimisations::indirect},
+    {{"tlb", "host addresses of lately used guest pages; without: a page walk for every access"}, &Optimisations::tlb},
+    {{"sse",
+      "the guest's XMM instructions run one by one on the host's; without: with a load and a save of all FPU state"},
+     &Optimisations::sse},
+    {{"strings", "REP MOVS and REP STOS move blocks"}, &Optimisations::strings},
+};
+
+}  // namespace
+
+Optimisations all_optimisations_but(const std::vector<std::string>& names) {
+    Optimisations optimisations;
+    for (const Switch& each : kSwitches) {
+        if (std::find(names.begin(), names.end(), each.described.name) != names.end()) {
+            optimisations.*each.in_use = false;
+        }
+    }
+    return optimisations;
+}
+
+}  // namespace interp
+
+const std::vector<InterpreterOptimisation>& interpreter_optimisations() {
+    static const std::vector<InterpreterOptimisation> all = [] {
+        std::vector<InterpreterOptimisation> list;
+        for (const interp::Switch& each : interp::kSwitches) list.push_back(each.described);
+        return list;
+    }();
+    return all;
+}
+
+}  // namespace dualvm

@@ -1,0 +1,139 @@
+#include "analysis.h"
+
+#include <optional>
+
+#include "instruction_maker.h"
+
+namespace dualvm::study {
+
+namespace {
+
+using rflags::AF, rflags::CF, rflags::OF, rflags::PF, rflags::SF, rflags::ZF;
+
+// A shift's count where it is known before the case runs: an immediate, or CL in the first instruction.
+std::optional<unsigned> shift_count(const Case& c, const CaseInstruction& i) {
+    const auto visible = i.decoded.visible();
+    const ZydisDecodedOperand& last = visible.back();
+    const unsigned mask = i.decoded.zydis.operand_width == 64 ? 63 : 31;
+    if (last.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) return static_cast<unsigned>(last.imm.value.u) & mask;
+    if (i.offset == 0) return static_cast<unsigned>(c.gpr[RCX]) & mask;
+    return std::nullopt;
+}
+
+bool is_double_shift(ZydisMnemonic m) { return m == ZYDIS_MNEMONIC_SHLD || m == ZYDIS_MNEMONIC_SHRD; }
+
+// SDM vol. 2B, "SAL/SAR/SHL/SHR", "RCL/RCR/ROL/ROR", "SHLD", "SHRD": what is undefined depends on the count.
+u64 undefined_by_shift(ZydisMnemonic m, unsigned width, std::optional<unsigned> count, u64 zydis) {
+    const u64 most = is_double_shift(m) ? rflags::Arithmetic : zydis | OF;
+    if (!count) return m == ZYDIS_MNEMONIC_SHL || m == ZYDIS_MNEMONIC_SHR ? most | CF : most;
+    if (*count == 0) return 0;
+    const u64 overflow = *count > 1 ? u64{OF} : 0;
+    switch (m) {
+        case ZYDIS_MNEMONIC_SHL:
+        case ZYDIS_MNEMONIC_SHR: return AF | overflow | (*count >= width ? u64{CF} : 0);
+        case ZYDIS_MNEMONIC_SAR: return AF | overflow;
+        case ZYDIS_MNEMONIC_SHLD:
+        case ZYDIS_MNEMONIC_SHRD: return *count > width ? u64{rflags::Arithmetic} : AF | overflow;
+        default: return overflow;  // rotates
+    }
+}
+
+bool is_shift(ZydisMnemonic m) {
+    switch (m) {
+        case ZYDIS_MNEMONIC_SHL:
+        case ZYDIS_MNEMONIC_SHR:
+        case ZYDIS_MNEMONIC_SAR:
+        case ZYDIS_MNEMONIC_ROL:
+        case ZYDIS_MNEMONIC_ROR:
+        case ZYDIS_MNEMONIC_RCL:
+        case ZYDIS_MNEMONIC_RCR: return true;
+        default: return is_double_shift(m);
+    }
+}
+
+// Copies flags to where they are data; not every one of these is marked so in Zydis's tables.
+bool stores_flags(ZydisMnemonic m) {
+    return m == ZYDIS_MNEMONIC_PUSHF || m == ZYDIS_MNEMONIC_PUSHFD || m == ZYDIS_MNEMONIC_PUSHFQ ||
+           m == ZYDIS_MNEMONIC_LAHF;
+}
+
+// An instruction that may do nothing leaves undefined flags as they are.
+bool may_do_nothing(const CaseInstruction& i) {
+    const bool repeated = i.decoded.has(ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
+    return repeated || is_shift(i.decoded.zydis.mnemonic);
+}
+
+// The result itself is undefined: a double shift by more than the operand has bits.
+bool result_undefined(const Case& c, const CaseInstruction& i) {
+    if (!is_double_shift(i.decoded.zydis.mnemonic) || i.decoded.zydis.operand_width != 16) return false;
+    const auto count = shift_count(c, i);
+    return !count || *count > 16;
+}
+
+}  // namespace
+
+const CaseInstruction* CaseAnalysis::at(const Case& c, u64 rip) const {
+    for (const CaseInstruction& i : instructions) {
+        if (c.code_begin() + i.offset == rip) return &i;
+    }
+    return nullptr;
+}
+
+u64 CaseAnalysis::undefined_at(const Case& c, u64 rip) const {
+    if (const CaseInstruction* i = at(c, rip)) return i->undefined_before;
+    return undefined_at_end;
+}
+
+Analyser::Analyser(const CpuModel& model) : wide_(CodeMode::Bits64, model), narrow_(CodeMode::Bits32, model) {}
+
+CaseAnalysis Analyser::analyse(const Case& c) const {
+    const ModelDecoder& decoder = this->decoder(c.mode);
+    CaseAnalysis analysis;
+    u64 undefined = 0, ever = 0;
+    bool branches = false;
+    for (u64 at = 0; at < c.code.size();) {
+        CaseInstruction i;
+        i.offset = at;
+        i.undefined_before = undefined;
+        const auto rest = std::span(c.code).subspan(at);
+        const ZyanStatus status = decoder.decode(rest, i.decoded);
+        if (!ZYAN_SUCCESS(status)) {
+            // It raises #UD, or #PF where the page ends in its middle; what follows is not reached.
+            i.illegal_lock = is_illegal_lock(status);
+            i.length = static_cast<unsigned>(rest.size());
+            const bool cut_off =
+                status == ZYDIS_STATUS_NO_MORE_DATA && c.code_end() == ring3::kCode + ring3::kCodeBytes;
+            if (!i.illegal_lock && !cut_off) analysis.tainted = true;
+            analysis.instructions.push_back(i);
+            break;
+        }
+        const ZydisDecodedInstruction& zydis = i.decoded.zydis;
+        i.length = zydis.length;
+        u64 now = zydis.cpu_flags->undefined & rflags::Arithmetic;
+        u64 defined = (zydis.cpu_flags->modified | zydis.cpu_flags->set_0 | zydis.cpu_flags->set_1) & ~now;
+        if (is_shift(zydis.mnemonic)) {
+            now = undefined_by_shift(zydis.mnemonic, zydis.operand_width, shift_count(c, i), now);
+            defined &= ~now;
+        }
+        if ((zydis.cpu_flags->tested & undefined) != 0 || (undefined != 0 && stores_flags(zydis.mnemonic)) ||
+            result_undefined(c, i)) {
+            analysis.tainted = true;
+        }
+        if (!may_do_nothing(i)) undefined &= ~defined;
+        undefined |= now;
+        ever |= now;
+        branches = branches || zydis.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
+        for (const ZydisDecodedOperand& o : i.decoded.visible()) {
+            if (o.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o.reg.value) == ZYDIS_REGCLASS_SEGMENT) {
+                analysis.reads_selectors = true;
+            }
+        }
+        analysis.instructions.push_back(i);
+        at += i.length;
+    }
+    // A branch may have skipped what defines a flag again.
+    analysis.undefined_at_end = branches ? ever : undefined;
+    return analysis;
+}
+
+}  // namespace dualvm::study

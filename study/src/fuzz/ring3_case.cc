@@ -1,0 +1,13 @@
+#include "dualvm/study/ring3_case.h"
+
+namespace dualvm::study {
+
+bool CaseResult::reached_filler(const Case& of) const {
+    constexpr u8 kGeneralProtection = 13;
+    if (ending != Ending::Exception || vector != kGeneralProtection || error_code != 0) return false;
+    const u64 rip = general.rip;
+    if (rip < ring3::kCode || rip >= ring3::kCode + ring3::kCodeBytes) return false;
+    return rip < of.code_begin() || rip >= of.code_end();
+}
+
+}  // namespace dualvm::study
