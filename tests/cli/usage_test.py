@@ -72,11 +72,19 @@ class Usage(CliTest):
         self.assert_refused(dualvm("run", "-kernel", "x", "-boot", "menu=maybe"), USAGE, "menu=maybe")
         self.assert_refused(dualvm("run", "-kernel", "x", "-boot", "order=cx"), USAGE, "no drive 'x'")
         self.assert_refused(dualvm("run", "-kernel", "x", "-boot", "order=c,splash=y"), USAGE, "splash=y")
+        self.assert_refused(dualvm("run", "-hdc", "x", "-cdrom", "y"), USAGE, "-cdrom")
+        self.assert_refused(dualvm("compare", "-hda", "x"), USAGE, "disks")
         self.assert_refused(dualvm("disasm"), USAGE, "--bytes")
         self.assert_refused(dualvm("disasm", "x", "--bytes", "90"), USAGE, "--bytes")
 
+    def test_an_image_that_is_not_there_is_a_bad_image(self):
+        for option in ("-hda", "-hdb", "-hdc", "-hdd", "-cdrom", "-fda", "-fdb"):
+            with self.subTest(option=option):
+                self.assert_refused(dualvm("run", option, "nowhere.img", "-kernel", guest("halt")), BAD_IMAGE,
+                                    "nowhere.img")
+
     def test_options_of_later_versions_are_refused_not_ignored(self):
-        for option in ("-hda", "-cdrom", "-fda", "-gdb"):
+        for option in ("-gdb",):
             with self.subTest(option=option):
                 self.assert_refused(dualvm("run", option, "x", "-kernel", guest("halt")), USAGE, option,
                                     "not available in this version")

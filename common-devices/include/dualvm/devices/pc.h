@@ -1,6 +1,7 @@
 // The PC: every device made, wired and mapped on one Machine.
 #pragma once
 
+#include <array>
 #include <ctime>
 #include <functional>
 #include <optional>
@@ -14,9 +15,16 @@
 #include "dualvm/devices/rtc_mc146818.h"
 #include "dualvm/devices/uart16550.h"
 #include "dualvm/devices/vga_text.h"
+#include "dualvm/disk.h"
 #include "dualvm/machine.h"
 
 namespace dualvm::devices {
+
+// A drive on an IDE cable. A hard disk has a disk; a CD-ROM drive may be empty.
+struct IdeDriveConfig {
+    Disk* disk = nullptr;
+    bool cdrom = false;
+};
 
 struct FirmwareConfig {
     std::function<void(u8)> log{};  // what it writes to port 402h; there is no such port if empty
@@ -29,6 +37,9 @@ struct PcConfig {
     // Time of day at power-on. Default: the host's under a host clock, 2000-01-01 00:00:00 UTC under a virtual one, so
     // that a run is the same every time.
     std::optional<std::time_t> start_time{};
+    // Primary master and slave, secondary master and slave: hda to hdd. Disks must outlive the machine.
+    std::array<std::optional<IdeDriveConfig>, 4> ide_drives{};
+    std::array<Disk*, 2> floppies{};  // in drives A: and B:; nullptr: no such drive
     // Firmware runs before the guest, and is told this. Without, devices start as firmware would have left them.
     std::optional<FirmwareConfig> firmware{};
     bool acpi = true;  // power management hardware, and a Platform that tells of it
