@@ -31,7 +31,7 @@ u64 identity(const DecodedInstruction& d) {
     for (unsigned n = 0; n < 2; ++n) {
         const bool there = n < d.visible().size();
         const bool reg = there && d.operands[n].type == ZYDIS_OPERAND_TYPE_REGISTER;
-        const unsigned kind = reg ? ZydisRegisterGetClass(d.operands[n].reg.value) : 0u;
+        const auto kind = reg ? static_cast<unsigned>(ZydisRegisterGetClass(d.operands[n].reg.value)) : 0u;
         id = id << 5 | kind;
     }
     return id;
