@@ -1,9 +1,42 @@
 #include "guest.h"
 
 #include "dualvm/boot/firmware.h"
+#include "dualvm/storage/image.h"
 #include "interruption.h"
 
 namespace dualvm::app {
+
+namespace {
+
+// Opens the images that the drives get.
+Expected<void> open_drives(const DriveOptions& drives, Guest& guest, devices::PcConfig& config) {
+    const auto open = [&guest](const std::string& path, bool writable) -> Expected<Disk*> {
+        auto image = storage::open_image(path, {.writable = writable});
+        if (!image) return tl::unexpected(image.error());
+        guest.disks.push_back(std::move(*image));
+        return guest.disks.back().get();
+    };
+    for (std::size_t i = 0; i < drives.disks.size(); ++i) {
+        if (drives.disks[i].empty()) continue;
+        auto disk = open(drives.disks[i], true);
+        if (!disk) return tl::unexpected(disk.error());
+        config.ide_drives[i] = devices::IdeDriveConfig{.disk = *disk};
+    }
+    if (!drives.cdrom.empty()) {
+        auto disk = open(drives.cdrom, false);
+        if (!disk) return tl::unexpected(disk.error());
+        config.ide_drives[2] = devices::IdeDriveConfig{.disk = *disk, .cdrom = true};
+    }
+    for (std::size_t i = 0; i < drives.floppies.size(); ++i) {
+        if (drives.floppies[i].empty()) continue;
+        auto disk = open(drives.floppies[i], true);
+        if (!disk) return tl::unexpected(disk.error());
+        config.floppies[i] = *disk;
+    }
+    return {};
+}
+
+}  // namespace
 
 Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind clock, const GuestOutputs& outputs) {
     Guest guest;
@@ -17,6 +50,9 @@ Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind 
     config.acpi = options.guest.acpi;
     if (options.guest.boot.kernel.empty()) {
         config.firmware = devices::FirmwareConfig{.log = outputs.firmware, .boot_menu = options.guest.order.menu};
+    }
+    if (auto opened = open_drives(options.guest.drives, guest, config); !opened) {
+        return tl::unexpected(opened.error());
     }
     auto pc = devices::Pc::build(*guest.machine, config);
     if (!pc) return tl::unexpected(pc.error());

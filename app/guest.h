@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "dualvm/devices/pc.h"
 #include "dualvm/run_loop.h"
@@ -20,6 +21,7 @@ struct GuestOutputs {
 
 // Members are destroyed from the last to the first: the engine goes before its machine.
 struct Guest {
+    std::vector<std::unique_ptr<Disk>> disks;
     std::unique_ptr<Machine> machine;
     std::unique_ptr<devices::Pc> pc;
     boot::BootReport boot;

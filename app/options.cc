@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "dualvm/boot/firmware.h"
 #include "dualvm/interp/interpreter.h"
 #include "help.h"
 #include "spelling.h"
@@ -25,8 +26,9 @@ struct Refused {
     bool takes_value;
 };
 constexpr Refused kRefused[] = {
-    {"--hda", "hard disks", true},      {"--cdrom", "CD-ROM drives", true}, {"--fda", "floppy disks", true},
-    {"--gdb", "debugger's port", true}, {"-s", "debugger's port", false},   {"-S", "debugger's port", false},
+    {"--gdb", "debugger's port", true},
+    {"-s", "debugger's port", false},
+    {"-S", "debugger's port", false},
 };
 
 class Parser {
@@ -99,6 +101,24 @@ private:
         return {kUsage, fmt::format("dualvm {0}: {1}\n'dualvm {0} --help' explains the options.\n", command, what)};
     }
 
+    // Each names an image file.
+    void add_drives(CLI::App& to, const char* group) {
+        DriveOptions& drives = options_.guest.drives;
+        const auto file = [&](const char* name, const char* what, std::string& path) {
+            value(to, name, "FILE", what, group, [name, &path](const std::string& text) {
+                if (text.empty()) throw CLI::ValidationError(name, "the name of the file is empty");
+                path = text;
+            });
+        };
+        file("--hda", "Hard disk: an image, raw, qcow or qcow2", drives.disks[0]);
+        file("--hdb", "The second, third and fourth", drives.disks[1]);
+        file("--hdc", "", drives.disks[2]);
+        file("--hdd", "", drives.disks[3]);
+        file("--cdrom", "CD-ROM image, in -hdc's place", drives.cdrom);
+        file("--fda", "Floppy disk image; -fdb: the second drive", drives.floppies[0]);
+        file("--fdb", "", drives.floppies[1]);
+    }
+
     std::string first_extra() const {
         const std::vector<std::string> extras = app_.remaining(/*recurse=*/true);
         return extras.empty() ? "" : extras.front();
@@ -169,6 +189,16 @@ private:
         const bool boots = options_.command == Command::Run || options_.command == Command::Compare ||
                            options_.command == Command::Trace;
         boot::BootConfig& boot = options_.guest.boot;
+        const DriveOptions& drives = options_.guest.drives;
+        if (!drives.cdrom.empty() && !drives.disks[2].empty()) {
+            return wrong("-cdrom is the drive in -hdc's place: give one of them");
+        }
+        if (options_.command == Command::Compare && drives.any()) {
+            return wrong(
+                "the second run would find the disks as the first has left them: compare is for guests without");
+        }
+        if (boots && boot.kernel.empty() && boot.firmware.empty() && drives.any())
+            boot.firmware = boot::kDefaultFirmware;
         if (boots && boot.kernel.empty() && boot.firmware.empty()) return wrong("no guest: -kernel FILE names one");
         if (!boot.kernel.empty() && !boot.firmware.empty()) {
             return wrong("-kernel starts a kernel without firmware, and -bios is firmware: give one of them");
@@ -271,6 +301,7 @@ private:
                   if (text.empty()) throw CLI::ValidationError("-bios", "the name of the file is empty");
                   options_.guest.boot.firmware = text;
               });
+        add_drives(to, group);
         value(to, "--boot", "ORDER", "Letters a, c, d, n, or order=,once=,menu=: see below", group,
               [this](const std::string& text) { options_.guest.order = checked("-boot", parse_boot_order(text)); });
         flag(to, "--no-acpi", "A machine without ACPI", group, [this] { options_.guest.acpi = false; });

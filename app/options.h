@@ -1,6 +1,8 @@
 // What the command line says, as values. parse_command_line() is the only place that knows how it is spelled.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <map>
 #include <optional>
 #include <string>
@@ -19,9 +21,22 @@ enum class EngineName : u8 { Auto, Interp, Kvm };
 enum class ColorChoice : u8 { Auto, Always, Never };
 enum class SerialKind : u8 { Stdio, None, File };
 
+// Paths of images; empty: no such drive.
+struct DriveOptions {
+    std::array<std::string, 4> disks;  // -hda to -hdd
+    std::string cdrom;                 // in -hdc's place
+    std::array<std::string, 2> floppies;
+    bool any() const {
+        const auto given = [](const std::string& path) { return !path.empty(); };
+        return std::any_of(disks.begin(), disks.end(), given) || given(cdrom) ||
+               std::any_of(floppies.begin(), floppies.end(), given);
+    }
+};
+
 // The guest and its machine: run, compare and trace.
 struct GuestOptions {
     boot::BootConfig boot;
+    DriveOptions drives;
     u64 memory_mebibytes = 128;
     bool reboot = true;  // a guest's reset starts it again
     bool acpi = true;

@@ -27,6 +27,9 @@ struct UnitInsn {
     u8 memory_operand = 0xff;  // index in Insn::operand, 0xff if none
     u8 gpr_operand = 0xff;     // index in Insn::operand of the register that was moved to RAX
     const void* routine = nullptr;
+    // For the fast handlers: the instruction and nothing else, its operands moved to XMM0 (the destination), XMM1, RAX
+    // and [RDI]. nullptr where no handler uses it.
+    const void* bare = nullptr;
     // x87: what is stored depends on the arithmetic, which may raise an exception instead.
     bool stores_result() const { return unit == Unit::X87 && writes_memory && waits && !control; }
     bool operator==(const UnitInsn&) const = default;
@@ -42,6 +45,9 @@ public:
 
     // The routine that executes `encoding`, in which the memory operand is [RDI]. nullptr: no executable memory.
     const void* find_or_make(std::span<const u8> encoding);
+    // The same without loading and saving any state.
+    const void* find_or_make_bare(std::span<const u8> encoding);
+
     // A guest can use more different instructions than there is room for: then all are forgotten and made again.
     bool full() const { return writable_ != nullptr && kBytes - used_ < kSpare; }
     void forget();
@@ -49,6 +55,8 @@ public:
 private:
     static constexpr std::size_t kSpare = std::size_t{1} << 15;  // more than one block's instructions take
     static constexpr std::size_t kBytes = std::size_t{1} << 20;
+    const void* keep(std::vector<u8> routine);
+
     std::map<std::vector<u8>, const void*> routines_;
     u8* writable_ = nullptr;  // two views of the same memory: never both writable and executable
     u8* executable_ = nullptr;
