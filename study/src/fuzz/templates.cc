@@ -5,6 +5,7 @@
 
 #include "../catalogue/features.h"
 #include "../catalogue/walk.h"
+#include "../disassembler_corrections.h"
 
 namespace dualvm::study {
 
@@ -59,7 +60,10 @@ ModelDecoder::ModelDecoder(CodeMode mode, const CpuModel& model) : model_(model)
 }
 
 ZyanStatus ModelDecoder::decode(std::span<const u8> bytes, DecodedInstruction& into) const {
-    return ZydisDecoderDecodeFull(&decoder_, bytes.data(), bytes.size(), &into.zydis, into.operands.data());
+    const ZyanStatus status =
+        ZydisDecoderDecodeFull(&decoder_, bytes.data(), bytes.size(), &into.zydis, into.operands.data());
+    if (ZYAN_SUCCESS(status)) correct_base(into.zydis, std::span(into.operands).first(into.zydis.operand_count));
+    return status;
 }
 
 bool ModelDecoder::comparable(std::span<const u8> bytes, const DecodedInstruction& as) const {
