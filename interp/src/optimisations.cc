@@ -25,6 +25,7 @@ constexpr Switch kSwitches[] = {
     {{"indirect", "a table of lately used blocks by address, for returns and indirect jumps"},
      &Optimisations::indirect},
     {{"tlb", "host addresses of lately used guest pages; without: a page walk for every access"}, &Optimisations::tlb},
+    {{"walks", "page walks begin at the table where the last one nearby ended"}, &Optimisations::walks},
     {{"strings", "REP MOVS and REP STOS move blocks"}, &Optimisations::strings},
 };
 
