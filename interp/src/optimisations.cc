@@ -28,6 +28,7 @@ constexpr Switch kSwitches[] = {
     {{"sse",
       "the guest's XMM instructions run one by one on the host's; without: with a load and a save of all FPU state"},
      &Optimisations::sse},
+    {{"walks", "page walks begin at the table where the last one nearby ended"}, &Optimisations::walks},
     {{"strings", "REP MOVS and REP STOS move blocks"}, &Optimisations::strings},
 };
 

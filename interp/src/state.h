@@ -107,6 +107,7 @@ struct State {
     bool in_chain = false;              // `ticks` is what handlers keep: the rest of the block is already taken off
     i64 slice = 0;                      // instructions given to this slice
     std::array<Tlb, 2> tlbs;            // [0] supervisor, [1] user
+    TableCache tables;                  // of wide (PAE and 4-level) paging
     PageFilter executed_pages{12};      // linear pages of the code that has been found since the map changed
     PageFilter large_regions{22};       // 4 MiB regions of which large pages have been used since the last flush
 

@@ -169,16 +169,16 @@ inline void store(u8* host, T value) {
 // --- going to another block
 // ---------------------------------------------------------------------------------------------
 
-// On into `block`, if the slice has room for it.
-#define DUALVM_ENTER(BLOCK)                                                     \
-    do {                                                                        \
-        const Block* entered_ = (BLOCK);                                        \
-        ticks -= entered_->count;                                               \
-        if (__builtin_expect(ticks < 0, 0)) {                                   \
-            s->cpu.general.rip = entered_->rip;                                 \
-            return leave(s, op, ticks + entered_->count, flags, Leave::Budget); \
-        }                                                                       \
-        DUALVM_GO(entered_->ops());                                             \
+// The slice has no room for the block that begins with `op`, whose instructions `ticks` has lost already.
+void out_of_budget(DUALVM_ARGUMENTS);
+
+// On into a block, if the slice has room for it.
+#define DUALVM_ENTER(BLOCK)                                                                                  \
+    do {                                                                                                     \
+        const Block* entered_ = (BLOCK);                                                                     \
+        ticks -= entered_->count;                                                                            \
+        if (__builtin_expect(ticks < 0, 0)) DUALVM_TAIL out_of_budget(s, entered_->ops(), ticks, flags, sp); \
+        DUALVM_GO(entered_->ops());                                                                          \
     } while (false)
 
 // --- choosing a handler
