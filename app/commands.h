@@ -11,6 +11,8 @@ int compare_command(const Options& options, const Messages& messages);
 int probe_command(const Options& options, const Messages& messages);
 int trace_command(const Options& options, const Messages& messages);
 int disasm_command(const Options& options, const Messages& messages);
+int fuzz_command(const Options& options, const Messages& messages);
+int img_command(const Options& options, const Messages& messages);
 
 // Says what went wrong; its status.
 int report_error(const Error& error, const Messages& messages);

@@ -27,7 +27,7 @@ Expected<std::unique_ptr<study::Subject>> make_subject(const Options& options, E
     if (!guest) return tl::unexpected(guest.error());
     subject->machine = std::move(guest->machine);
     subject->engine = std::move(guest->engine);
-    subject->hooks = usual_hooks(*subject->machine, options);
+    subject->hooks = usual_hooks(*subject->machine, *guest->pc, options);
     subject->attachments = std::make_shared<Attachments>(std::move(guest->pc), *subject->engine);
     return subject;
 }

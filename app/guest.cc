@@ -1,8 +1,42 @@
 #include "guest.h"
 
+#include "dualvm/boot/firmware.h"
+#include "dualvm/storage/image.h"
 #include "interruption.h"
 
 namespace dualvm::app {
+
+namespace {
+
+// Opens the images that the drives get.
+Expected<void> open_drives(const DriveOptions& drives, Guest& guest, devices::PcConfig& config) {
+    const auto open = [&guest](const std::string& path, bool writable) -> Expected<Disk*> {
+        auto image = storage::open_image(path, {.writable = writable});
+        if (!image) return tl::unexpected(image.error());
+        guest.disks.push_back(std::move(*image));
+        return guest.disks.back().get();
+    };
+    for (std::size_t i = 0; i < drives.disks.size(); ++i) {
+        if (drives.disks[i].empty()) continue;
+        auto disk = open(drives.disks[i], true);
+        if (!disk) return tl::unexpected(disk.error());
+        config.ide_drives[i] = devices::IdeDriveConfig{.disk = *disk};
+    }
+    if (!drives.cdrom.empty()) {
+        auto disk = open(drives.cdrom, false);
+        if (!disk) return tl::unexpected(disk.error());
+        config.ide_drives[2] = devices::IdeDriveConfig{.disk = *disk, .cdrom = true};
+    }
+    for (std::size_t i = 0; i < drives.floppies.size(); ++i) {
+        if (drives.floppies[i].empty()) continue;
+        auto disk = open(drives.floppies[i], true);
+        if (!disk) return tl::unexpected(disk.error());
+        config.floppies[i] = *disk;
+    }
+    return {};
+}
+
+}  // namespace
 
 Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind clock, const GuestOutputs& outputs) {
     Guest guest;
@@ -13,9 +47,23 @@ Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind 
     devices::PcConfig config;
     config.serial_output = outputs.serial;
     config.debug_console_output = outputs.debug_console;
+    config.acpi = options.guest.acpi;
+    if (options.guest.boot.kernel.empty()) {
+        config.firmware = devices::FirmwareConfig{.log = outputs.firmware, .boot_menu = options.guest.order.menu};
+    }
+    if (auto opened = open_drives(options.guest.drives, guest, config); !opened) {
+        return tl::unexpected(opened.error());
+    }
     auto pc = devices::Pc::build(*guest.machine, config);
     if (!pc) return tl::unexpected(pc.error());
     guest.pc = std::move(*pc);
+    if (options.guest.boot.kernel.empty()) {
+        for (auto& file : boot::firmware_files(*guest.machine, !options.guest.graphic)) {
+            guest.pc->add_firmware_file(file.name, std::move(file.bytes));
+        }
+    }
+    const BootOrder& order = options.guest.order;
+    guest.pc->set_boot_order(order.once.empty() ? order.order : order.once);
 
     auto booted = boot::boot_guest(*guest.machine, options.guest.boot);
     if (!booted) return tl::unexpected(booted.error());
@@ -29,11 +77,12 @@ Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind 
     return guest;
 }
 
-RunHooks usual_hooks(Machine& machine, const Options& options) {
+RunHooks usual_hooks(Machine& machine, devices::Pc& pc, const Options& options) {
     RunHooks hooks;
     hooks.interrupted = &interrupted_flag();
     if (options.guest.reboot) {
-        hooks.reboot = [&machine, &options]() -> Expected<void> {
+        hooks.reboot = [&machine, &pc, &options]() -> Expected<void> {
+            pc.set_boot_order(options.guest.order.order);
             if (auto again = boot::boot_guest(machine, options.guest.boot); !again) {
                 return tl::unexpected(again.error());
             }

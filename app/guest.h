@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "dualvm/devices/pc.h"
 #include "dualvm/run_loop.h"
@@ -14,11 +15,13 @@ namespace dualvm::app {
 struct GuestOutputs {
     std::function<void(u8)> serial;         // dropped if empty
     std::function<void(u8)> debug_console;  // likewise
+    std::function<void(u8)> firmware;       // what firmware says of its work; it is quiet if empty
     std::function<void(const boot::BootReport&)> loaded;
 };
 
 // Members are destroyed from the last to the first: the engine goes before its machine.
 struct Guest {
+    std::vector<std::unique_ptr<Disk>> disks;
     std::unique_ptr<Machine> machine;
     std::unique_ptr<devices::Pc> pc;
     boot::BootReport boot;
@@ -28,7 +31,7 @@ struct Guest {
 Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind clock, const GuestOutputs& outputs);
 
 // The hooks that every run has: a signal ends it, and a reset starts the guest again unless -no-reboot says otherwise.
-// `machine` and `options` must outlive them.
-RunHooks usual_hooks(Machine& machine, const Options& options);
+// All three must outlive them.
+RunHooks usual_hooks(Machine& machine, devices::Pc& pc, const Options& options);
 
 }  // namespace dualvm::app

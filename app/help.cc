@@ -13,8 +13,8 @@ namespace dualvm::app {
 namespace {
 
 // Options that are QEMU's, spelled as in its manual.
-constexpr std::array<std::string_view, 7> kQemuOptions = {"kernel",    "initrd",    "append", "serial",
-                                                          "nographic", "no-reboot", "no-acpi"};
+constexpr std::array<std::string_view, 9> kQemuOptions = {"kernel",    "initrd",  "append", "serial", "nographic",
+                                                          "no-reboot", "no-acpi", "bios",   "boot"};
 
 class Formatter final : public CLI::Formatter {
 public:
@@ -70,6 +70,8 @@ Examples:
   dualvm probe                                              what this host's /dev/kvm can do
   dualvm trace -kernel GUEST --count 20                     the first 20 instructions and what each changed
   dualvm disasm GUEST                                       its instructions, from the entry point on
+  dualvm fuzz --cases 10000                                 the interpreter against the CPU of this host
+  dualvm img create -f qcow vm-disk.img 4G                  a disk for a guest
 
 Options can be written with one dash or two, their values after a space or '='.
 
@@ -86,14 +88,19 @@ and says so in one line.
 Under --clock=virtual (interp's default) the guest's timers count its instructions, at 1 per nanosecond, and its day
 begins at 2000-01-01: every run is the same. Under --clock=host (always, for kvm) they count the host's time.
 
--no-acpi, -nographic: there is no ACPI and no graphics window in this version; the options do nothing.
+Without -kernel, -bios FILE is the guest's beginning: a BIOS, like Debian's SeaBIOS in /usr/share/seabios/bios-256k.bin.
+-boot tells it where to look first: letters a (floppy disk), c (hard disk), d (CD-ROM), n (network), "cad" if nothing is
+said; or order=LETTERS, once=LETTERS (until the first reset), menu=on, with commas between them. -nographic has it write
+to the serial port as well.
+-no-acpi takes ACPI away: power management hardware and tables.
 -d takes a list of: boot (what was loaded where), exits (port and MMIO accesses, halts), int (interrupts), cpu (the
-registers at the end).
+registers at the end), firmware (what the BIOS says of its work).
 --json alone writes to standard error when all else has been said; --json=- writes to standard output.
 
 Examples:
   dualvm run -kernel build/guests/hello64.elf
   dualvm run -kernel vmlinuz -initrd initrd.img -append "console=ttyS0" -m 512M
+  dualvm run -bios /usr/share/seabios/bios-256k.bin -d firmware --screen=text --timeout 5
   dualvm run -kernel GUEST --timeout 10 --json=result.json
   dualvm run --engine=kvm --no-rescue --stats -kernel GUEST
 
@@ -157,6 +164,26 @@ Examples:
 
 )";
 
+constexpr const char* kFuzzFooter =
+    R"(Makes instructions, single ones and short sequences, of everything that ring 3 can run of what the CPU model
+advertises, in 64-bit and 32-bit code, with registers and memory chosen to hit corners. An oracle runs each: the host's
+CPU itself, in a child process of its own (native), or a virtual CPU under KVM, in the modes that this host's KVM lets
+the CPU run (kvm). The interpreter runs the same, with its fast handlers and without. Registers, flags, x87 and vector
+registers, memory and exceptions must be equal; what the manual leaves undefined does not count.
+
+What differs is made as small as possible and printed: instructions, what they start from, both results. With
+--regressions each is kept as a file, which 'dualvm fuzz FILE' runs again.
+
+The status is 14 if there were differences, 6 if the host has no such oracle, 12 if Ctrl-C ended it.
+
+Examples:
+  dualvm fuzz --cases 100000 --seed 1
+  dualvm fuzz --minutes 10 --jobs 2 --json=fuzz.json
+  dualvm fuzz --oracle=kvm --only=shl,shr,sar,rol,ror,rcl,rcr
+  dualvm fuzz tests/diff/regressions/*.json
+
+)";
+
 // What --no-opt takes, in the middle of the footer of `run`.
 std::string optimisations_text() {
     std::string text =
@@ -166,6 +193,28 @@ std::string optimisations_text() {
     }
     return text + '\n';
 }
+
+constexpr const char* kImgFooter =
+    R"(Images are raw, qcow (version 1) or qcow2 (2 and 3). A new image gets its name when it is whole; an old one of that name
+is replaced, as by qemu-img, unless somebody uses it.
+
+-o takes, of qcow2: cluster_size=512 to 2M (default 64K), compat=0.10|1.1, refcount_bits=1 to 64, lazy_refcounts=on|off,
+compression_type=zlib|zstd; of all: size=SIZE, and of those that can have one, backing_file=FILE and backing_fmt=FORMAT.
+
+Without -f an image's format is found out by looking. The guest decides what its disk looks like: say -f raw of a raw
+image whose guest you don't trust.
+
+check counts what refers to each cluster. Errors are what could give a guest wrong data: status 4. Leaks are lost space
+and no harm: status 0. A raw image is always sound.
+
+Examples:
+  dualvm img create -f qcow vm-disk.img 4G
+  dualvm img create -f qcow2 -b base.img -F raw overlay.img     what a guest changes goes to overlay.img
+  dualvm img info --json=- vm-disk.img
+  dualvm img check -r leaks vm-disk.img
+  dualvm img convert -O qcow2 -c disk.raw disk.qcow2            compressed
+
+)";
 
 }  // namespace
 
@@ -178,6 +227,8 @@ const char* description(Command command) {
         case Command::Probe: return "Measure what this host's /dev/kvm can do";
         case Command::Trace: return "Run a guest instruction by instruction";
         case Command::Disasm: return "Disassemble a guest, a file or bytes";
+        case Command::Fuzz: return "Prove the interpreter against the host's CPU";
+        case Command::Img: return "Make, describe, check and copy disk images";
     }
     return "";
 }
@@ -187,13 +238,16 @@ const char* footer(Command command) {
                              kCompare = std::string(kCompareFooter) + kStatuses,
                              kProbe = std::string(kProbeFooter) + kStatuses,
                              kTrace = std::string(kTraceFooter) + kStatuses,
-                             kDisasm = std::string(kDisasmFooter) + kStatuses;
+                             kDisasm = std::string(kDisasmFooter) + kStatuses,
+                             kFuzz = std::string(kFuzzFooter) + kStatuses, kImg = std::string(kImgFooter) + kStatuses;
     switch (command) {
         case Command::Run: return kRun.c_str();
         case Command::Compare: return kCompare.c_str();
         case Command::Probe: return kProbe.c_str();
         case Command::Trace: return kTrace.c_str();
         case Command::Disasm: return kDisasm.c_str();
+        case Command::Fuzz: return kFuzz.c_str();
+        case Command::Img: return kImg.c_str();
     }
     return "";
 }
@@ -205,11 +259,10 @@ const char* top_level_footer() {
 
 std::string short_help() {
     std::string text = "Usage: dualvm COMMAND [OPTIONS]\n\n";
-    constexpr std::pair<const char*, Command> kCommands[] = {{"run", Command::Run},
-                                                             {"compare", Command::Compare},
-                                                             {"probe", Command::Probe},
-                                                             {"trace", Command::Trace},
-                                                             {"disasm", Command::Disasm}};
+    constexpr std::pair<const char*, Command> kCommands[] = {{"run", Command::Run},       {"compare", Command::Compare},
+                                                             {"probe", Command::Probe},   {"trace", Command::Trace},
+                                                             {"disasm", Command::Disasm}, {"fuzz", Command::Fuzz},
+                                                             {"img", Command::Img}};
     for (const auto& [name, command] : kCommands) text += fmt::format("  {:<9} {}\n", name, description(command));
     return text + "\n'dualvm --help' has examples; 'dualvm run -kernel build/guests/hello64.elf' is a first one.\n";
 }

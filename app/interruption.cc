@@ -38,6 +38,7 @@ void install_signal_handlers() {
     if (before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);  // nohup means it
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, nullptr);
+    sigaction(SIGXFSZ, &action, nullptr);  // a file that may not grow is an error of write(), like a full disk
 }
 
 const std::atomic<bool>& interrupted_flag() { return the_flag; }

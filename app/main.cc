@@ -18,6 +18,8 @@ int dispatch(const Options& options, const Messages& messages) {
         case Command::Probe: return probe_command(options, messages);
         case Command::Trace: return trace_command(options, messages);
         case Command::Disasm: return disasm_command(options, messages);
+        case Command::Fuzz: return fuzz_command(options, messages);
+        case Command::Img: return img_command(options, messages);
     }
     return static_cast<int>(ExitStatus::Usage);
 }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "dualvm/boot/firmware.h"
 #include "dualvm/interp/interpreter.h"
 #include "help.h"
 #include "spelling.h"
@@ -25,9 +26,9 @@ struct Refused {
     bool takes_value;
 };
 constexpr Refused kRefused[] = {
-    {"--hda", "hard disks", true},    {"--cdrom", "CD-ROM drives", true}, {"--fda", "floppy disks", true},
-    {"--boot", "boot order", true},   {"--bios", "firmware", true},       {"--gdb", "debugger's port", true},
-    {"-s", "debugger's port", false}, {"-S", "debugger's port", false},
+    {"--gdb", "debugger's port", true},
+    {"-s", "debugger's port", false},
+    {"-S", "debugger's port", false},
 };
 
 class Parser {
@@ -65,6 +66,12 @@ public:
         add_trace(trace);
 
         add_disasm(add(Command::Disasm, "disasm"));
+        add_fuzz(add(Command::Fuzz, "fuzz"));
+
+        CLI::App& img = add(Command::Img, "img");
+        add_img_actions(img, options_.img);
+        for (CLI::App* action : img.get_subcommands({})) add_color(*action);
+        for (const char* action : {"info", "check"}) add_json(*img.get_subcommand(action));
         for (CLI::App* command : app_.get_subcommands({})) add_color(*command);
     }
 
@@ -94,6 +101,24 @@ private:
         return {kUsage, fmt::format("dualvm {0}: {1}\n'dualvm {0} --help' explains the options.\n", command, what)};
     }
 
+    // Each names an image file.
+    void add_drives(CLI::App& to, const char* group) {
+        DriveOptions& drives = options_.guest.drives;
+        const auto file = [&](const char* name, const char* what, std::string& path) {
+            value(to, name, "FILE", what, group, [name, &path](const std::string& text) {
+                if (text.empty()) throw CLI::ValidationError(name, "the name of the file is empty");
+                path = text;
+            });
+        };
+        file("--hda", "Hard disk: an image, raw, qcow or qcow2", drives.disks[0]);
+        file("--hdb", "The second, third and fourth", drives.disks[1]);
+        file("--hdc", "", drives.disks[2]);
+        file("--hdd", "", drives.disks[3]);
+        file("--cdrom", "CD-ROM image, in -hdc's place", drives.cdrom);
+        file("--fda", "Floppy disk image; -fdb: the second drive", drives.floppies[0]);
+        file("--fdb", "", drives.floppies[1]);
+    }
+
     std::string first_extra() const {
         const std::vector<std::string> extras = app_.remaining(/*recurse=*/true);
         return extras.empty() ? "" : extras.front();
@@ -116,24 +141,42 @@ private:
         }
         if (first == "help") {
             if (arguments.size() == 1) return std::vector<std::string>{"--help"};
-            return spelled({arguments[1], "--help"});
+            std::vector<std::string> words(arguments.begin() + 1, arguments.end());
+            words.push_back("--help");
+            return spelled(words);
         }
-        const CLI::App* command = nullptr;
-        std::vector<std::string> names;
-        for (const CLI::App* each : app_.get_subcommands({})) {
-            names.push_back(each->get_name());
-            if (names.back() == first) command = each;
+        const auto command = subcommand(app_, first);
+        if (!command) {
+            return tl::unexpected(ParseEnd{
+                kUsage, fmt::format("dualvm: there is no command '{}'{}\n\n{}", first, command.error(), short_help())});
         }
-        if (command == nullptr) {
-            const std::string near = nearest(first, names);
-            const std::string hint = near.empty() ? "" : fmt::format("; did you mean '{}'?", near);
-            return tl::unexpected(
-                ParseEnd{kUsage, fmt::format("dualvm: there is no command '{}'{}\n\n{}", first, hint, short_help())});
+        // A command may have commands of its own, like img.
+        const CLI::App* inner = *command;
+        auto rest = arguments.begin() + 1;
+        if (!inner->get_subcommands({}).empty() && rest != arguments.end() && !rest->starts_with("-")) {
+            const auto action = subcommand(*inner, *rest);
+            if (!action) {
+                return tl::unexpected(
+                    mistake(first, fmt::format("there is no '{} {}'{}", first, *rest, action.error())));
+            }
+            inner = *action;
+            ++rest;
         }
-        auto words = in_one_spelling(*command, {arguments.begin() + 1, arguments.end()});
+        auto words = in_one_spelling(*inner, {rest, arguments.end()});
         if (!words) return tl::unexpected(mistake(first, words.error()));
-        words->insert(words->begin(), first);
+        words->insert(words->begin(), arguments.begin(), rest);
         return *words;
+    }
+
+    // The subcommand of that name; if there is none, a hint at what may have been meant.
+    static tl::expected<const CLI::App*, std::string> subcommand(const CLI::App& of, const std::string& name) {
+        std::vector<std::string> names;
+        for (const CLI::App* each : of.get_subcommands({})) {
+            names.push_back(each->get_name());
+            if (names.back() == name) return each;
+        }
+        const std::string near = nearest(name, names);
+        return tl::unexpected(near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
     }
 
     // What concerns several options at once.
@@ -145,7 +188,24 @@ private:
         }
         const bool boots = options_.command == Command::Run || options_.command == Command::Compare ||
                            options_.command == Command::Trace;
-        if (boots && !kernel_given_) return wrong("no guest: -kernel FILE names one");
+        boot::BootConfig& boot = options_.guest.boot;
+        const DriveOptions& drives = options_.guest.drives;
+        if (!drives.cdrom.empty() && !drives.disks[2].empty()) {
+            return wrong("-cdrom is the drive in -hdc's place: give one of them");
+        }
+        if (options_.command == Command::Compare && drives.any()) {
+            return wrong(
+                "the second run would find the disks as the first has left them: compare is for guests without");
+        }
+        if (boots && boot.kernel.empty() && boot.firmware.empty() && drives.any())
+            boot.firmware = boot::kDefaultFirmware;
+        if (boots && boot.kernel.empty() && boot.firmware.empty()) return wrong("no guest: -kernel FILE names one");
+        if (!boot.kernel.empty() && !boot.firmware.empty()) {
+            return wrong("-kernel starts a kernel without firmware, and -bios is firmware: give one of them");
+        }
+        if (boot.kernel.empty() && (!boot.append.empty() || !boot.initrd.empty())) {
+            return wrong("-append and -initrd go with -kernel");
+        }
         const EngineOptions& engine = options_.engine;
         const bool kvm = engine.engine == EngineName::Kvm;
         if (kvm && engine.clock == ClockKind::Virtual) {
@@ -161,6 +221,10 @@ private:
         if (options_.command == Command::Disasm) {
             const DisasmOptions& d = options_.disasm;
             if (d.file.empty() == d.bytes.empty()) return wrong("one of FILE and --bytes is needed");
+        }
+        if (options_.command == Command::Img) {
+            const std::string why = what_is_wrong_with(options_.img);
+            if (!why.empty()) return wrong(why);
         }
         return options_;
     }
@@ -214,7 +278,7 @@ private:
         const char* group = "The guest";
         value(to, "--kernel", "FILE", "The guest: Multiboot, PVH, Linux bzImage or boot sector", group,
               [this](const std::string& text) {
-                  kernel_given_ = true;
+                  if (text.empty()) throw CLI::ValidationError("-kernel", "the name of the file is empty");
                   options_.guest.boot.kernel = text;
               });
         value(to, "--initrd", "FILE[,FILE]", "Initial RAM disk, or Multiboot modules", group,
@@ -232,8 +296,17 @@ private:
                   options_.guest.boot.protocol = *protocol;
               });
         flag(to, "--no-reboot", "A reset by the guest ends the run", group, [this] { options_.guest.reboot = false; });
-        flag(to, "--no-acpi", "Accepted: there is no ACPI in this version", group, [] {});
-        flag(to, "--nographic", "Accepted: there is no graphics window", group, [] {});
+        value(to, "--bios", "FILE", "Firmware, for a guest without -kernel (default: SeaBIOS)", group,
+              [this](const std::string& text) {
+                  if (text.empty()) throw CLI::ValidationError("-bios", "the name of the file is empty");
+                  options_.guest.boot.firmware = text;
+              });
+        add_drives(to, group);
+        value(to, "--boot", "ORDER", "Letters a, c, d, n, or order=,once=,menu=: see below", group,
+              [this](const std::string& text) { options_.guest.order = checked("-boot", parse_boot_order(text)); });
+        flag(to, "--no-acpi", "A machine without ACPI", group, [this] { options_.guest.acpi = false; });
+        flag(to, "--nographic", "Firmware writes to the serial port as well", group,
+             [this] { options_.guest.graphic = false; });
         for (const Refused& refused : kRefused) {
             if (refused.takes_value) {
                 value(to, refused.name, "", "", "", [this, &refused](const std::string&) { refused_ = &refused; });
@@ -304,7 +377,7 @@ private:
         flag(to, "--stats", "Instructions, time, exits and more, on standard error", "Report",
              [this] { options_.statistics = true; });
         add_json(to);
-        value(to, "-d", "LIST", "Log: boot, exits, int, cpu (comma between them)", "Report",
+        value(to, "-d", "LIST", "Log: boot, exits, int, cpu, firmware (with commas)", "Report",
               [this](const std::string& text) { set_log(text); });
         value(to, "-D", "FILE", "The log goes there, not to standard error", "Report",
               [this](const std::string& text) { options_.log.path = text; });
@@ -320,9 +393,12 @@ private:
     void set_log(const std::string& list) {
         LogOptions& log = options_.log;
         for (const std::string& word : comma_separated(list)) {
-            *choice<bool*>(
-                "-d", word,
-                {{"boot", &log.boot}, {"exits", &log.exits}, {"int", &log.interrupts}, {"cpu", &log.registers}}) = true;
+            *choice<bool*>("-d", word,
+                           {{"boot", &log.boot},
+                            {"exits", &log.exits},
+                            {"int", &log.interrupts},
+                            {"cpu", &log.registers},
+                            {"firmware", &log.firmware}}) = true;
         }
     }
     // What stands between the commas; of an empty text one empty word.
@@ -396,6 +472,46 @@ private:
         add_syntax(to, group);
     }
 
+    void add_fuzz(CLI::App& to) {
+        FuzzCommandOptions& f = options_.fuzz;
+        const char* group = "Cases";
+        to.add_option("FILE", f.replay, "Cases that were kept: run these again");
+        value(to, "--cases", "N", "So many (default: 100000, or as many as --minutes allows)", group,
+              [&f](const std::string& text) { f.cases = checked("--cases", parse_number(text)); });
+        value(to, "--seed", "S", "Other cases for each number (default: 1)", group,
+              [&f](const std::string& text) { f.seed = checked("--seed", parse_number(text)); });
+        value(to, "--minutes", "M", "End after that much time", group, [&f](const std::string& text) {
+            f.minutes = static_cast<double>(checked("--minutes", parse_seconds(text))) / 1e9;
+        });
+        value(to, "--only", "NAME[,NAME]", "Of these instructions only: add,fsqrt", group,
+              [&f](const std::string& text) { f.only = split(text); });
+        value(to, "--oracle", "NAME", "native (the default) or kvm: who is right", "Oracle",
+              [&f](const std::string& text) {
+                  f.kvm = choice<bool>("--oracle", text, {{"native", false}, {"kvm", true}});
+              });
+        value(to, "--jobs", "J", "Threads (default: 1)", "Oracle", [&f](const std::string& text) {
+            const u64 jobs = checked("--jobs", parse_number(text));
+            if (jobs == 0 || jobs > 256)
+                throw CLI::ValidationError("--jobs", fmt::format("{} is not in 1 to 256", text));
+            f.jobs = static_cast<unsigned>(jobs);
+        });
+        add_kvm_device(to);
+        value(to, "--regressions", "FOLDER", "Keep what is found there, a file each", "Report",
+              [&f](const std::string& text) { f.regressions = text; });
+        value(to, "--coverage", "FILE", "How many cases each instruction form had, as JSON", "Report",
+              [&f](const std::string& text) { f.coverage = text; });
+        add_json(to);
+    }
+    static std::vector<std::string> split(const std::string& list) {
+        std::vector<std::string> words;
+        for (std::size_t at = 0; at <= list.size();) {
+            const std::size_t end = std::min(list.find(',', at), list.size());
+            words.push_back(list.substr(at, end - at));
+            at = end + 1;
+        }
+        return words;
+    }
+
     void add_color(CLI::App& to) {
         value(to, "--color", "WHEN", "auto (the default), always or never", "Options", [this](const std::string& text) {
             options_.color = choice<ColorChoice>(
@@ -406,7 +522,6 @@ private:
 
     CLI::App app_;
     Options options_;
-    bool kernel_given_ = false;
     const Refused* refused_ = nullptr;
     std::vector<std::unique_ptr<std::string>> json_paths_;  // where CLI11 puts what set_json() is told
 };

@@ -1,6 +1,8 @@
 // What the command line says, as values. parse_command_line() is the only place that knows how it is spelled.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <map>
 #include <optional>
 #include <string>
@@ -9,19 +11,37 @@
 #include "dualvm/boot/boot.h"
 #include "dualvm/run_loop.h"
 #include "dualvm/study/trace.h"
+#include "img_options.h"
+#include "values.h"
 
 namespace dualvm::app {
 
-enum class Command : u8 { Run, Compare, Probe, Trace, Disasm };
+enum class Command : u8 { Run, Compare, Probe, Trace, Disasm, Fuzz, Img };
 enum class EngineName : u8 { Auto, Interp, Kvm };
 enum class ColorChoice : u8 { Auto, Always, Never };
 enum class SerialKind : u8 { Stdio, None, File };
 
+// Paths of images; empty: no such drive.
+struct DriveOptions {
+    std::array<std::string, 4> disks;  // -hda to -hdd
+    std::string cdrom;                 // in -hdc's place
+    std::array<std::string, 2> floppies;
+    bool any() const {
+        const auto given = [](const std::string& path) { return !path.empty(); };
+        return std::any_of(disks.begin(), disks.end(), given) || given(cdrom) ||
+               std::any_of(floppies.begin(), floppies.end(), given);
+    }
+};
+
 // The guest and its machine: run, compare and trace.
 struct GuestOptions {
     boot::BootConfig boot;
+    DriveOptions drives;
     u64 memory_mebibytes = 128;
     bool reboot = true;  // a guest's reset starts it again
+    bool acpi = true;
+    bool graphic = true;  // false: firmware writes to the serial port as well
+    BootOrder order;
 };
 
 struct EngineOptions {
@@ -40,9 +60,9 @@ struct JsonOptions {
 };
 
 struct LogOptions {  // -d, -D
-    bool boot = false, exits = false, interrupts = false, registers = false;
+    bool boot = false, exits = false, interrupts = false, registers = false, firmware = false;
     std::string path;  // empty: standard error
-    bool any() const { return boot || exits || interrupts || registers; }
+    bool any() const { return boot || exits || interrupts || registers || firmware; }
 };
 
 struct DisasmOptions {
@@ -52,6 +72,17 @@ struct DisasmOptions {
     std::optional<u64> base, start;
     u64 count = 0;  // 0: to the end of bytes or a flat file, 40 instructions of a guest
     bool raw = false;
+};
+
+struct FuzzCommandOptions {
+    bool kvm = false;          // the oracle; else the host's CPU in a child process
+    std::optional<u64> cases;  // not said: 100,000, or as many as --minutes allows
+    u64 seed = 1;
+    std::optional<double> minutes;
+    unsigned jobs = 1;
+    std::vector<std::string> only;
+    std::string coverage, regressions;  // a file, a folder to write to
+    std::vector<std::string> replay;    // files with cases, instead of generated ones
 };
 
 struct Options {
@@ -70,6 +101,8 @@ struct Options {
     std::string output_path;  // -o; empty: standard output
     study::Syntax syntax = study::Syntax::Intel;
     DisasmOptions disasm;
+    FuzzCommandOptions fuzz;
+    ImgOptions img;
 };
 
 // Why there is nothing to do: help or version to print, or a mistake to explain.

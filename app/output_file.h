@@ -19,6 +19,9 @@ public:
 
     // False once something could not be written; commit() says what.
     bool write(std::string_view text);
+    // For who writes by other means; false: it is no file of its own, but a device or pipe.
+    int fd() const { return fd_; }
+    bool is_new() const { return !temporary_.empty(); }
     // Makes what was written the file of that name.
     Expected<void> commit();
 

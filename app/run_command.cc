@@ -29,7 +29,7 @@ Expected<std::unique_ptr<Console>> make_console(const Options& options) {
 }
 
 RunHooks make_hooks(Guest& guest, Console& console, const Options& options) {
-    RunHooks hooks = usual_hooks(*guest.machine, options);
+    RunHooks hooks = usual_hooks(*guest.machine, *guest.pc, options);
     hooks.poll = [&console] { console.poll(); };
     hooks.wait = [&console](Nanoseconds up_to) { console.wait(up_to); };
     hooks.input_possible = [&guest, &console] {
@@ -78,6 +78,7 @@ int run_command(const Options& options, const Messages& messages) {
     GuestOutputs outputs;
     outputs.serial = [&c = **console](u8 byte) { c.output(byte); };
     outputs.debug_console = [&c = **console](u8 byte) { c.debug_output(byte); };
+    if (options.log.firmware) outputs.firmware = [&l = **log](u8 byte) { l.firmware(byte); };
     outputs.loaded = [&l = **log](const boot::BootReport& report) { l.loaded(report); };
     auto guest = make_guest(options, choice.engine, choice.clock, outputs);
     if (!guest) return report_error(guest.error(), messages);

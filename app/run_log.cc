@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "messages.h"
 
 namespace dualvm::app {
@@ -73,6 +75,14 @@ void RunLog::exit(const Exit& e) {
         case ExitKind::InterruptWindow: return;
     }
     line(text);
+}
+
+void RunLog::firmware(u8 byte) {
+    if (byte == '\n') {
+        line("firmware: " + std::exchange(firmware_line_, {}));
+    } else if (byte != '\r') {
+        firmware_line_ += static_cast<char>(byte);
+    }
 }
 
 void RunLog::ended(const CpuFile& cpu) {

@@ -20,6 +20,8 @@ public:
     void loaded(const boot::BootReport& report);
     // Follows the machine's exits and interrupts, as far as they were asked for.
     void attach(Machine& machine);
+    // A byte of what firmware says of its work.
+    void firmware(u8 byte);
     void ended(const CpuFile& cpu);
     // Stops following; gives a file its name.
     Expected<void> finish();
@@ -31,6 +33,7 @@ private:
 
     LogOptions options_;
     std::optional<OutputFile> file_;
+    std::string firmware_line_;
     Machine* machine_ = nullptr;
     std::unique_ptr<study::InterruptTap> tap_;
 };

@@ -47,7 +47,7 @@ int trace_command(const Options& options, const Messages& messages) {
     study::TracingEngine tracer(*guest->machine, *guest->engine, options.trace, [&](std::string_view line) {
         if (!(*out)->line(line)) interrupt_run();
     });
-    RunHooks hooks = usual_hooks(*guest->machine, options);
+    RunHooks hooks = usual_hooks(*guest->machine, *guest->pc, options);
     hooks.poll = [&] { console.poll(); };
     RunResult result;
     {

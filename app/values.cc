@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -53,6 +54,28 @@ Parsed<u64> parse_memory_size(std::string_view text) {
     return d.value > kLargest >> shift ? kLargest : d.value << shift;
 }
 
+Parsed<u64> parse_disk_size(std::string_view text) {
+    const auto wrong = [&] {
+        return tl::unexpected(fmt::format("'{}' is not a size: 512, 10M, 4G and 1.5T are", text));
+    };
+    const Digits d = digits(text, 10);
+    if (!d.any || d.too_large) return wrong();
+    std::string_view rest = d.rest;
+    double fraction = 0;
+    if (rest.starts_with('.')) {
+        const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), fraction);
+        if (error != std::errc{}) return wrong();
+        rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
+    }
+    constexpr std::string_view kUnits = "bkmgtpe";
+    const std::size_t unit =
+        rest.empty() ? 0 : kUnits.find(static_cast<char>(std::tolower(static_cast<unsigned char>(rest[0]))));
+    if (rest.size() > 1 || unit == std::string_view::npos || (fraction != 0 && unit == 0)) return wrong();
+    const unsigned shift = static_cast<unsigned>(unit) * 10;
+    if (d.value > kLargest >> shift >> 1) return tl::unexpected(fmt::format("{} is more than a disk can have", text));
+    return (d.value << shift) + static_cast<u64>(fraction * static_cast<double>(u64{1} << shift));
+}
+
 Parsed<u64> parse_number(std::string_view text) {
     const bool hexadecimal = text.starts_with("0x") || text.starts_with("0X");
     const Digits d = hexadecimal ? digits(text.substr(2), 16) : digits(text, 10);
@@ -72,6 +95,55 @@ Parsed<Nanoseconds> parse_seconds(std::string_view text) {
     }
     constexpr double kCentury = 100.0 * 365 * 24 * 3600;  // longer ones do not fit, and nobody waits for them
     return static_cast<Nanoseconds>(std::max(1.0, std::min(seconds, kCentury) * 1e9));
+}
+
+namespace {
+
+Parsed<std::string> boot_letters(std::string_view text) {
+    const auto wrong = [&](std::string_view why) {
+        return tl::unexpected(
+            fmt::format("'{}' is not a boot order: {}; letters are a (floppy disk), c (hard disk), d "
+                        "(CD-ROM) and n (network)",
+                        text, why));
+    };
+    if (text.empty()) return wrong("it has no letter");
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (std::string_view("acdn").find(text[i]) == std::string_view::npos) {
+            return wrong(fmt::format("there is no drive '{}'", text[i]));
+        }
+        if (text.find(text[i], i + 1) != std::string_view::npos)
+            return wrong(fmt::format("'{}' is there twice", text[i]));
+    }
+    return std::string(text);
+}
+
+}  // namespace
+
+Parsed<BootOrder> parse_boot_order(std::string_view text) {
+    BootOrder result;
+    if (text.find('=') == std::string_view::npos) {
+        auto letters = boot_letters(text);
+        if (!letters) return tl::unexpected(letters.error());
+        result.order = *letters;
+        return result;
+    }
+    while (!text.empty()) {
+        const std::string_view part = text.substr(0, text.find(','));
+        text.remove_prefix(std::min(part.size() + 1, text.size()));
+        const std::size_t equals = std::min(part.find('='), part.size());
+        const std::string_view key = part.substr(0, equals), value = part.substr(std::min(equals + 1, part.size()));
+        if (key == "order" || key == "once") {
+            auto letters = boot_letters(value);
+            if (!letters) return tl::unexpected(letters.error());
+            (key == "order" ? result.order : result.once) = *letters;
+        } else if (key == "menu") {
+            if (value != "on" && value != "off") return tl::unexpected(fmt::format("menu={} is not on or off", value));
+            result.menu = value == "on";
+        } else {
+            return tl::unexpected(fmt::format("'{}' is not one of order=, once= and menu=", part));
+        }
+    }
+    return result;
 }
 
 Parsed<std::vector<u8>> parse_hex_bytes(std::string_view text) {

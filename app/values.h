@@ -11,15 +11,26 @@
 
 namespace dualvm::app {
 
+// Where firmware looks for what to boot: letters as Pc::set_boot_order() takes them.
+struct BootOrder {
+    std::string order = "cad";
+    std::string once;  // the first time; empty: like the others
+    bool menu = false;
+};
+
 template <class T>
 using Parsed = tl::expected<T, std::string>;
 
 // "384", "512M", "1G": MiB. A number too large to hold is taken as the largest, for the machine to refuse.
 Parsed<u64> parse_memory_size(std::string_view text);
+// "512", "10M", "1.5G": bytes, or units of 1024 (K), its square (M) and so on (G, T, P, E).
+Parsed<u64> parse_disk_size(std::string_view text);
 // "1000000", "0x10": a count or an address.
 Parsed<u64> parse_number(std::string_view text);
 // "10", "0.5": seconds, more than 0.
 Parsed<Nanoseconds> parse_seconds(std::string_view text);
+// -boot: "d", "cad", "order=cad,once=d,menu=on".
+Parsed<BootOrder> parse_boot_order(std::string_view text);
 // "0f a2", "0fa2", "0x0f,0xa2": bytes.
 Parsed<std::vector<u8>> parse_hex_bytes(std::string_view text);
 

@@ -9,7 +9,7 @@ set(dualvm_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/dualvm)
 
 # Target dualvm_NAME of folder ROOM is dualvm::NAME outside.
 set(dualvm_rooms
-  machine:machine common-devices:devices interp:interp kvm-accel:kvm boot:boot study:study)
+  machine:machine common-devices:devices storage:storage interp:interp kvm-accel:kvm boot:boot study:study)
 set(installed_rooms "")
 foreach(pair ${dualvm_rooms})
   string(REGEX MATCH "^(.*):(.*)$" _ ${pair})

@@ -5,6 +5,7 @@
 #include <array>
 #include <iterator>
 
+#include "dualvm/boot/firmware.h"
 #include "elf_image.h"
 #include "image_file.h"
 #include "loaders.h"
@@ -17,12 +18,13 @@ struct ProtocolName {
     Protocol protocol;
     const char* name;
 };
-constexpr std::array<ProtocolName, 6> kProtocols = {{{Protocol::Auto, "auto"},
+constexpr std::array<ProtocolName, 7> kProtocols = {{{Protocol::Auto, "auto"},
                                                      {Protocol::Multiboot, "multiboot"},
                                                      {Protocol::Linux32, "linux32"},
                                                      {Protocol::Linux64, "linux64"},
                                                      {Protocol::Pvh, "pvh"},
-                                                     {Protocol::Sector, "sector"}}};
+                                                     {Protocol::Sector, "sector"},
+                                                     {Protocol::Firmware, "firmware"}}};
 
 // Files larger than this are no guests of ours, however much of them is debug information.
 constexpr u64 kLargestKernelFile = u64{1} << 30;
@@ -35,6 +37,7 @@ Expected<Entry> plan_guest(const BootImage& image, LoadPlan& plan) {
         case Protocol::Linux64: return plan_linux(image, plan);
         case Protocol::Pvh: return plan_pvh(image, plan);
         case Protocol::Sector: return plan_boot_sector(image, plan);
+        case Protocol::Firmware:
         case Protocol::Auto: break;
     }
     if (is_linux(image.kernel)) return plan_linux(image, plan);
@@ -56,6 +59,7 @@ const char* to_string(Protocol protocol) { return kProtocols[static_cast<std::si
 Expected<Protocol> protocol_from_name(std::string_view name) {
     std::string names;
     for (const ProtocolName& p : kProtocols) {
+        if (p.protocol == Protocol::Firmware) continue;  // not one for a kernel
         if (name == p.name) return p.protocol;
         names += fmt::format("{}{}", names.empty() ? "" : ", ", p.name);
     }
@@ -102,6 +106,7 @@ Expected<BootReport> boot_image(Machine& machine, const BootImage& image) {
 }
 
 Expected<BootReport> boot_guest(Machine& machine, const BootConfig& config) {
+    if (config.kernel.empty()) return boot_firmware(machine, config.firmware);
     auto kernel = read_image_file(config.kernel, "kernel", kLargestKernelFile);
     if (!kernel) return tl::unexpected(kernel.error());
     BootImage image{

@@ -1,14 +1,24 @@
 #include "dualvm/devices/pc.h"
 
+#include <algorithm>
+#include <array>
+
 #include "dualvm/devices/acpi_pm.h"
+#include "dualvm/devices/ata_disk.h"
+#include "dualvm/devices/atapi_cdrom.h"
 #include "dualvm/devices/debug_ports.h"
+#include "dualvm/devices/dma8237.h"
+#include "dualvm/devices/floppy82077.h"
+#include "dualvm/devices/i440fx.h"
 #include "dualvm/devices/i8042.h"
 #include "dualvm/devices/io_apic.h"
 #include "dualvm/devices/local_apic.h"
 #include "dualvm/devices/pci_config.h"
+#include "dualvm/devices/pci_setup.h"
 #include "dualvm/devices/pic8259.h"
+#include "dualvm/devices/piix3_ide.h"
+#include "dualvm/devices/piix3_isa.h"
 #include "dualvm/devices/pit8254.h"
-#include "dualvm/devices/rtc_mc146818.h"
 #include "dualvm/devices/system_control.h"
 
 namespace dualvm::devices {
@@ -18,19 +28,38 @@ namespace {
 constexpr std::time_t kFixedStart = 946684800;  // 2000-01-01 00:00:00 UTC
 
 // The PC's interrupt wiring.
-enum : unsigned { kIrqTimer = 0, kIrqCom1 = 4, kIrqRtc = 8, kIrqAcpi = 9 };
+enum : unsigned { kIrqTimer = 0, kIrqCom1 = 4, kIrqFloppy = 6, kIrqRtc = 8, kIrqAcpi = 9 };
 
 constexpr unsigned kTimerInput = 2;  // of the I/O APIC, where the 8259As are joined otherwise
 
+constexpr u16 kFwCfgPort = 0x510, kFirmwareLogPort = 0x402;
 constexpr u16 kResetControlPort = 0xcf9;
 constexpr u8 kResetWhole = 6;
 constexpr u16 kAcpiBase = 0x600;  // where SeaBIOS puts it, too
+
+// Places on PCI bus 0, as on QEMU's "pc".
+enum : unsigned { kHostBridgeSlot = 0, kPiix3Slot = 1 };
+// Where PCI's interrupts may lead, and its memory may lie.
+constexpr u16 kPciInterrupts = 1u << 5 | 1u << 10 | 1u << 11;
+constexpr u32 kPciMemory = VMem::kHoleBase;
 
 struct PortRange {
     u64 base, size;
     Device* device;
     u64 device_offset;
 };
+
+void attach_drives(Piix3Ide& ide, const PcConfig& config) {
+    for (unsigned i = 0; i < config.ide_drives.size(); ++i) {
+        const auto& drive = config.ide_drives[i];
+        if (!drive) continue;
+        if (drive->cdrom) {
+            ide.attach(i / 2, i % 2, std::make_unique<AtapiCdrom>(drive->disk, i));
+        } else {
+            ide.attach(i / 2, i % 2, std::make_unique<AtaDisk>(*drive->disk, i));
+        }
+    }
+}
 
 // What ACPI tables say of this PC.
 Platform describe() {
@@ -47,12 +76,51 @@ Platform describe() {
     p.local_apic = LocalApic::kUsualBase;
     p.io_apic = IoApic::kUsualBase;
     p.timer_input = kTimerInput;
-    p.level_inputs = 1u << kIrqAcpi;
+    p.level_inputs = 1u << kIrqAcpi | kPciInterrupts;
     p.com1 = true;
+    p.pci = true;
+    p.pci_router_slot = kPiix3Slot;
+    p.pci_router_register = Piix3Isa::kPirqRoute;
+    p.pci_interrupts = kPciInterrupts;
+    p.pci_memory = kPciMemory;
+    p.pci_memory_size = static_cast<u32>(IoApic::kUsualBase - kPciMemory);
     return p;
 }
 
+// What firmware looks for: fw_cfg, and its own debug console, for which other guests have the usual one.
+Expected<void> add_firmware_devices(Machine& machine, const PcConfig& config, DebugConsole& console, FwCfg& fw_cfg) {
+    IoSpace& ports = machine.vio().ports();
+    if (!config.firmware) return ports.add(kFirmwareLogPort, 1, console);
+    const FirmwareConfig& firmware = *config.firmware;
+    fw_cfg.add_number(FwCfg::BootMenu, static_cast<u16>(firmware.boot_menu));
+    if (auto added = ports.add(kFwCfgPort, FwCfg::kSize, fw_cfg); !added) return added;
+    if (!firmware.log) return {};
+    return ports.add(kFirmwareLogPort, 1, machine.own(std::make_unique<DebugConsole>(firmware.log)));
+}
+
+std::array<u8, 2> floppy_kinds(const PcConfig& config) {
+    std::array<u8, 2> kinds{};
+    for (std::size_t i = 0; i < kinds.size(); ++i) {
+        if (const Disk* disk = config.floppies[i]) kinds[i] = floppy_geometry(disk->size_in_sectors()).cmos_type;
+    }
+    return kinds;
+}
+
 }  // namespace
+
+void Pc::add_firmware_file(const std::string& name, std::vector<u8> bytes) {
+    fw_cfg_->add_file(name, std::move(bytes));
+}
+
+void Pc::set_boot_order(std::string_view letters) {
+    std::array<u8, 3> kinds{};
+    for (std::size_t i = 0; i < std::min(letters.size(), kinds.size()); ++i) {
+        // CMOS's numbers are 1 to 4 in this order.
+        const std::size_t kind = std::string_view("acdn").find(letters[i]);
+        if (kind != std::string_view::npos) kinds[i] = static_cast<u8>(kind + 1);
+    }
+    rtc_->set_boot_order(kinds);
+}
 
 Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config) {
     auto pc = std::unique_ptr<Pc>(new Pc);
@@ -82,14 +150,41 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     auto& vga = machine.own(std::make_unique<VgaText>(clock));
     auto& keyboard = machine.own(std::make_unique<I8042>(machine));
     auto& port92 = machine.own(std::make_unique<SystemControlPort>(machine));
-    auto& pci = machine.own(std::make_unique<PciConfigurationPorts>(machine));
+
+    auto& dma = machine.own(std::make_unique<Dma8237Pair>(machine.vmem()));
+    auto& floppy = machine.own(std::make_unique<Floppy82077>(dma, isa_interrupt(kIrqFloppy), config.floppies));
+    rtc.set_floppy_drives(floppy_kinds(config));
+
+    auto owned_bus = std::make_unique<PciBus>(machine.vio());
+    PciBus& bus = *owned_bus;
+    pc->pci_ = &bus;
+    auto& host_bridge = machine.own(
+        std::make_unique<I440Fx>(machine.vmem(), config.firmware ? I440Fx::AfterReset::Rom : I440Fx::AfterReset::Ram));
+    Piix3Isa::IsaInterrupts isa_interrupts;
+    for (unsigned irq = 0; irq < isa_interrupts.size(); ++irq) isa_interrupts[irq] = isa_interrupt(irq);
+    auto& isa_bridge = machine.own(std::make_unique<Piix3Isa>(bus, std::move(isa_interrupts)));
+    auto& ide = machine.own(std::make_unique<Piix3Ide>(
+        machine.vmem(), std::array{isa_interrupt(Piix3Ide::kInterrupts[0]), isa_interrupt(Piix3Ide::kInterrupts[1])},
+        !config.firmware));
+    attach_drives(ide, config);
+    bus.attach(kHostBridgeSlot, 0, host_bridge);
+    bus.attach(kPiix3Slot, 0, isa_bridge);
+    bus.attach(kPiix3Slot, 1, ide);
+    std::function<void()> set_up;
+    if (!config.firmware) set_up = [&bus, &isa_bridge, &pic] { set_up_pci(bus, isa_bridge, pic); };
+    // Reset after all that is on the bus: it finds them as they are after a reset.
+    auto& pci = machine.own(std::make_unique<PciConfigurationPorts>(machine, std::move(owned_bus), set_up));
     auto& exit = machine.own(std::make_unique<DebugExit>(machine));
     auto& console = machine.own(std::make_unique<DebugConsole>(config.debug_console_output));
+    auto& fw_cfg = machine.own(std::make_unique<FwCfg>(machine));
     auto& post = machine.own(std::make_unique<PostCode>());
     machine.set_interrupt_source(&local_apic);
     pc->com1_ = &com1;
     pc->vga_ = &vga;
+    pc->rtc_ = &rtc;
+    pc->fw_cfg_ = &fw_cfg;
 
+    constexpr auto kIdeCommand = Piix3Ide::kCommandPorts, kIdeControl = Piix3Ide::kControlPorts;
     const PortRange ports[] = {
         {0x20, 2, &pic, Pic8259Pair::kMaster},
         {0xa0, 2, &pic, Pic8259Pair::kSlave},
@@ -105,7 +200,15 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
         {0xf4, 4, &exit, 0},
         {VgaText::kPorts, VgaText::kPortsSize, &vga, VgaText::kPortsOffset},
         {0x3f8, 8, &com1, 0},
-        {0x402, 1, &console, 0},
+        {kIdeCommand[0], 8, &ide, Piix3Ide::kCommandBlock},
+        {kIdeControl[0], 1, &ide, Piix3Ide::kControl},
+        {kIdeCommand[1], 8, &ide, Piix3Ide::kChannelStride + Piix3Ide::kCommandBlock},
+        {kIdeControl[1], 1, &ide, Piix3Ide::kChannelStride + Piix3Ide::kControl},
+        {0x00, 0x10, &dma, Dma8237Pair::kBytes},
+        {0xc0, 0x20, &dma, Dma8237Pair::kWords},
+        {0x81, 0xf, &dma, Dma8237Pair::kPages + 1},
+        {0x3f0, 6, &floppy, 0},
+        {0x3f7, 1, &floppy, Floppy82077::kDigitalInput},
         {0xcf8, 8, &pci, 0},
     };
     for (const PortRange& p : ports) {
@@ -119,9 +222,15 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     if (auto added = machine.vio().mmio().add(VgaText::kWindow, VgaText::kWindowSize, vga); !added) {
         return tl::unexpected(added.error());
     }
+    if (auto added = machine.vio().mmio().add(I440Fx::kBase, I440Fx::kSize, host_bridge); !added) {
+        return tl::unexpected(added.error());
+    }
+    if (set_up) set_up();
     if (auto added = machine.vio().mmio().add(IoApic::kUsualBase, IoApic::kSize, io_apic); !added) {
         return tl::unexpected(added.error());
     }
+    if (auto added = add_firmware_devices(machine, config, console, fw_cfg); !added)
+        return tl::unexpected(added.error());
     if (config.acpi) {
         auto& pm = machine.own(std::make_unique<AcpiPm>(machine, isa_interrupt(kIrqAcpi)));
         if (auto added = machine.vio().ports().add(kAcpiBase, AcpiPm::kSize, pm); !added) {

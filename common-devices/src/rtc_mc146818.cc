@@ -107,6 +107,23 @@ void RtcMc146818::fill_memory_size(u64 memory_bytes) {
     update_checksum();
 }
 
+// 10h has the kinds, the equipment byte 14h how many (PC/AT technical reference, "CMOS RAM").
+void RtcMc146818::set_floppy_drives(const std::array<u8, 2>& kinds) {
+    constexpr u8 kKinds = 0x10, kEquipment = 0x14, kAny = 0x01, kTwo = 0x40;
+    cmos_[kKinds] = static_cast<u8>(kinds[0] << 4 | kinds[1]);
+    cmos_[kEquipment] = static_cast<u8>(cmos_[kEquipment] & ~(kAny | 0xc0));
+    if (kinds[0] != 0 || kinds[1] != 0) cmos_[kEquipment] |= kAny;
+    if (kinds[0] != 0 && kinds[1] != 0) cmos_[kEquipment] |= kTwo;
+    update_checksum();
+}
+
+// Bochs's and QEMU's way, which SeaBIOS reads: 3Dh has the first and the second, the upper half of 38h the third.
+void RtcMc146818::set_boot_order(const std::array<u8, 3>& kinds) {
+    constexpr u8 kOrder = 0x3d, kOrderAndFlags = 0x38;
+    cmos_[kOrder] = static_cast<u8>((kinds[0] & 0xf) | kinds[1] << 4);
+    cmos_[kOrderAndFlags] = static_cast<u8>((cmos_[kOrderAndFlags] & 0xf) | kinds[2] << 4);
+}
+
 // Of 10h-2Dh, high byte first (PC/AT technical reference).
 void RtcMc146818::update_checksum() {
     u16 sum = 0;

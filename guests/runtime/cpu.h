@@ -18,7 +18,10 @@ CONTROL_REGISTER(cr3)
 CONTROL_REGISTER(cr4)
 #undef CONTROL_REGISTER
 
-enum { kCr0WriteProtect = 1 << 16, kCr4PageSizeExtensions = 1 << 4, kCr4Pae = 1 << 5 };
+enum { kCr0WriteProtect = 1 << 16, kCr4PageSizeExtensions = 1 << 4, kCr4Pae = 1 << 5, kCr4FxsaveSse = 1 << 9 };
+
+// XMM registers and the instructions on them.
+static inline void sse_enable(void) { write_cr4(read_cr4() | kCr4FxsaveSse); }
 
 static inline uint64_t read_msr(uint32_t index) {
     uint32_t low, high;

@@ -1,4 +1,5 @@
 // A workload as a guest: -append "ring=0|3 size=N repeat=K".
+#include "../runtime/cpu.h"
 #include "../runtime/guest.h"
 #include "../runtime/interrupts.h"
 #include "workload.h"
@@ -37,6 +38,7 @@ int guest_main(void) {
         return 1;
     }
     interrupts_install();
+    sse_enable();
     if (ring == 0) run();
     tss_load(kPortsOpen);
     enter_ring3(run, user_stack + sizeof user_stack, 0x002);

@@ -13,6 +13,8 @@ namespace dualvm::interp {
 namespace {
 
 constexpr unsigned kMaxInstructions = 64;
+constexpr std::size_t kLargestBlock =
+    sizeof(Block) + (kMaxInstructions + 1) * sizeof(Op) + kMaxInstructions * sizeof(Insn) + 64;
 // Where a fetch finds neither RAM nor ROM the bus floats: all ones.
 constexpr auto kFloatingBus = [] {
     std::array<u8, kPageSize> ones{};
@@ -36,8 +38,11 @@ u64 line_mask(u64 first, u64 size) {
 }  // namespace
 
 BlockCache::BlockCache(State& state, u64 bytes)
-    : decoder_(std::make_unique<Decoder>()), decoded_(kMaxInstructions), arena_bytes_(bytes), buckets_(kBuckets) {
-    arena_ = std::unique_ptr<u8, FreeDeleter>(static_cast<u8*>(std::malloc(bytes)));
+    : decoder_(std::make_unique<Decoder>()),
+      decoded_(kMaxInstructions),
+      arena_bytes_(std::max<u64>(bytes, kLargestBlock)),
+      buckets_(kBuckets) {
+    arena_ = std::unique_ptr<u8, FreeDeleter>(static_cast<u8*>(std::malloc(arena_bytes_)));
     state.recent = recent_.get();
     u64 pages = 0;
     for (const MemoryRegion& r : state.machine->vmem().regions()) pages = std::max(pages, r.end() / kPageSize);
@@ -70,6 +75,10 @@ void BlockCache::refresh_mode(State& s) {
     const bool alignment_checks =
         s.user && (s.cpu.control.cr0 & cr0::AM) != 0 && (s.cpu.general.rflags & rflags::AC) != 0;
     if (!alignment_checks) mode |= ModeKey::kPlain;
+    const bool sse = (s.cpu.control.cr0 & (cr0::EM | cr0::TS)) == 0 && (s.cpu.control.cr4 & cr4::OSFXSR) != 0;
+    if (sse) mode |= ModeKey::kSse;
+    if ((s.cpu.control.cr0 & (cr0::EM | cr0::TS)) == 0 && s.fx.masks_x87()) mode |= ModeKey::kX87;
+    if (sse && s.fx.masks_sse()) mode |= ModeKey::kSseMasked;
     mode_ = mode;
     // The same RIP means another place when CS has another base.
     if (s.cpu.code_base() != cs_base_) {
@@ -172,9 +181,7 @@ unsigned code_bits(u32 mode) {
 // Decodes from `physical` on. Returns nullptr with the fault if the first instruction cannot be fetched or decoded; a
 // later one that cannot just ends the block.
 Block* BlockCache::build(State& s, u64 physical) {
-    constexpr std::size_t kLargest =
-        sizeof(Block) + (kMaxInstructions + 1) * sizeof(Op) + kMaxInstructions * sizeof(Insn) + 64;
-    if (arena_bytes_ - arena_used_ < kLargest) forget_all(s);
+    if (arena_bytes_ - arena_used_ < kLargestBlock) forget_all(s);
     if (decoder_->full()) {
         forget_all(s);
         decoder_->forget();

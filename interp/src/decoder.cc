@@ -126,7 +126,7 @@ void convert_operands(const ZydisDecodedInstruction& zydis, const ZydisDecodedOp
     }
 }
 
-// String instructions and XLAT name a segment for their source without an explicit operand.
+// String instructions, XLAT and the masked stores name a segment without an explicit operand.
 SegmentName source_segment(const ZydisDecodedInstruction& zydis) {
     switch (zydis.attributes & ZYDIS_ATTRIB_HAS_SEGMENT) {
         case ZYDIS_ATTRIB_HAS_SEGMENT_CS: return CS;
@@ -140,7 +140,8 @@ SegmentName source_segment(const ZydisDecodedInstruction& zydis) {
 
 bool has_source_segment(const ZydisDecodedInstruction& zydis) {
     return zydis.meta.category == ZYDIS_CATEGORY_STRINGOP || zydis.meta.category == ZYDIS_CATEGORY_IOSTRINGOP ||
-           zydis.mnemonic == ZYDIS_MNEMONIC_XLAT;
+           zydis.mnemonic == ZYDIS_MNEMONIC_XLAT || zydis.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
+           zydis.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU;
 }
 
 }  // namespace
@@ -153,19 +154,19 @@ Decoder::Decoder() : impl_(std::make_unique<Impl>()) {
 
 Decoder::~Decoder() = default;
 
-bool Decoder::full() const { return impl_->routines.full(); }
-
-void Decoder::forget() {
-    impl_->units.clear();
-    impl_->routines.forget();
-}
-
 const UnitInsn* Decoder::Impl::keep(const UnitInsn& unit) {
     std::deque<UnitInsn>& alike = units[unit.routine];
     for (const UnitInsn& known : alike) {
         if (known == unit) return &known;
     }
     return &alike.emplace_back(unit);
+}
+
+bool Decoder::full() const { return impl_->routines.full(); }
+
+void Decoder::forget() {
+    impl_->units.clear();
+    impl_->routines.forget();
 }
 
 DecodeResult Decoder::decode(std::span<const u8> bytes, unsigned code_size, u64 rip, Insn& insn) const {
@@ -192,6 +193,8 @@ DecodeResult Decoder::decode(std::span<const u8> bytes, unsigned code_size, u64 
     insn.far_branch = zydis.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
     insn.opcode = zydis.opcode;
     convert_operands(zydis, operands.data(), rip, insn);
+    // MOVSXD r16 reads 16 bits, not the 32 that Zydis speaks of (SDM vol. 2B, "MOVSX/MOVSXD").
+    if (zydis.mnemonic == ZYDIS_MNEMONIC_MOVSXD && insn.operand_size == 2) insn.operand[1].size = 2;
     if (has_source_segment(zydis)) insn.segment = source_segment(zydis);
     insn.run = find_reference(insn.mnemonic);
     // MOVSD and CMPSD name a string instruction and an SSE2 one each.

@@ -9,6 +9,7 @@
 #include "breakpoints.h"
 #include "dualvm/interp/interpreter.h"
 #include "fast/handler.h"
+#include "fast/mxcsr.h"
 #include "host_unit.h"
 #include "memory.h"
 #include "reference_call.h"
@@ -247,6 +248,7 @@ Exit Interpreter::run(const Budget& budget) {
 void Interpreter::run_slice() {
     State& s = *state_;
     const Op* linking = nullptr;  // the branch that led here and wants a link
+    u32 linking_generation = 0;   // another one: the cache was emptied since, and the branch with it
     bool taken = false;
     while (s.ticks > 0) {
         Block* block = blocks_->find(s);
@@ -256,13 +258,14 @@ void Interpreter::run_slice() {
             if (between_instructions()) return;
             continue;
         }
-        if (linking != nullptr) link(linking, taken, block);
+        if (linking != nullptr && linking_generation == s.map_generation) link(linking, taken, block);
         linking = nullptr;
         run_chain(block);
         s.code_written = false;
         switch (s.leave_reason) {
             case Leave::Link:
                 if (s.use.links) linking = s.op;
+                linking_generation = s.map_generation;
                 taken = s.link_taken;
                 break;
             case Leave::Budget: break;
@@ -296,6 +299,7 @@ void Interpreter::run_chain(Block* block) {
     }
 #endif
     s->in_chain = false;
+    if (s->mxcsr_in_host) fast::give_back(*s);
     s->cpu.general.rflags = merge_flags(s->cpu.general.rflags, s->flags);
 }
 
@@ -336,7 +340,7 @@ void Interpreter::step() {
     if (resumed) s.cpu.general.rflags &= ~rflags::RF;  // it lives for one instruction (SDM vol. 3B, 17.3.1.1)
     // Traps come behind the instruction; loading SS holds them back for one more (SDM vol. 3B, 17.3.1.2, 17.3.1.4).
     u64 causes = s.watched_data_hits;
-    if (trap && !enters_handler(block->insns[0])) causes |= kDr6SingleStep;
+    if (trap && !(flow == Flow::Jump && enters_handler(block->insns[0]))) causes |= kDr6SingleStep;
     if (causes != 0 && !e.interrupt_shadow_mov_ss) {
         s.cpu.debug.dr6 |= causes;
         s.raise(DB);

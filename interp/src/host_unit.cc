@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -64,18 +65,27 @@ constexpr u8 kAfter[] = {
 }  // namespace
 
 const void* HostUnitRoutines::find_or_make(std::span<const u8> encoding) {
-    std::vector<u8> key(encoding.begin(), encoding.end());
-    if (const auto found = routines_.find(key); found != routines_.end()) return found->second;
-    const std::size_t bytes = sizeof kBefore + encoding.size() + sizeof kAfter;
-    if (writable_ == nullptr || kBytes - used_ < bytes) return nullptr;
-    u8* to = writable_ + used_;
-    std::memcpy(to, kBefore, sizeof kBefore);
-    std::memcpy(to + sizeof kBefore, encoding.data(), encoding.size());
-    std::memcpy(to + sizeof kBefore + encoding.size(), kAfter, sizeof kAfter);
-    const void* routine = executable_ + used_;
-    used_ += (bytes + 15) & ~std::size_t{15};
-    routines_.emplace(std::move(key), routine);
-    return routine;
+    std::vector<u8> routine(std::begin(kBefore), std::end(kBefore));
+    routine.insert(routine.end(), encoding.begin(), encoding.end());
+    routine.insert(routine.end(), std::begin(kAfter), std::end(kAfter));
+    return keep(std::move(routine));
+}
+
+const void* HostUnitRoutines::find_or_make_bare(std::span<const u8> encoding) {
+    constexpr u8 kRet = 0xc3;
+    std::vector<u8> routine(encoding.begin(), encoding.end());
+    routine.push_back(kRet);
+    return keep(std::move(routine));
+}
+
+const void* HostUnitRoutines::keep(std::vector<u8> routine) {
+    if (const auto found = routines_.find(routine); found != routines_.end()) return found->second;
+    if (writable_ == nullptr || kBytes - used_ < routine.size()) return nullptr;
+    std::memcpy(writable_ + used_, routine.data(), routine.size());
+    const void* at = executable_ + used_;
+    used_ = std::min(kBytes, used_ + ((routine.size() + 15) & ~std::size_t{15}));
+    routines_.emplace(std::move(routine), at);
+    return at;
 }
 
 void HostUnitRoutines::forget() {
@@ -90,28 +100,59 @@ namespace {
 
 constexpr u16 kErrorSummary = 0x80;  // x87 status word (SDM vol. 1, 8.1.3)
 constexpr u16 kX87Masks = 0x3f, kX87Top = 0x3800;
-constexpr u32 kMxcsrFlags = 0x3f, kMxcsrMasks = 0x1f80;
+constexpr u32 kMxcsrFlags = 0x3f;
 
 void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
     const u32 host_mxcsr = __builtin_ia32_stmxcsr();
+    const u64 fip = image.fip, fdp = image.fdp;
+    const u16 fop = image.fop;
     std::bit_cast<Routine>(unit.routine)(memory, &registers, &image);
     __builtin_ia32_ldmxcsr(host_mxcsr);
+    if (unit.loads_pointers) return;
+    // What the host's unit has there tells of the routine.
+    image.fip = fip;
+    image.fdp = fdp;
+    image.fop = fop;
+}
+
+constexpr u32 kBeforeComputing = 0x07, kUnderflow = 0x10, kFlushToZero = 0x8000;  // invalid, denormal, divide by zero
+
+// Executes it with the given MXCSR, all exceptions masked; the flags that it raised.
+u32 execute_masked(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image, u32 mxcsr) {
+    const u16 fcw = image.fcw, fsw = image.fsw;
+    image.mxcsr = (mxcsr | FxImage::kMxcsrMasks) & ~kMxcsrFlags;
+    image.fcw |= kX87Masks;  // an x87 exception that waits is not to be met by the host
+    execute(unit, memory, registers, image);
+    image.fcw = fcw;
+    image.fsw = static_cast<u16>((image.fsw & kX87Top) | (fsw & ~kX87Top));  // TOP alone may have changed, to 0
+    return image.mxcsr & kMxcsrFlags;
 }
 
 // SSE: an exception that the guest has not masked is raised instead of a result (SDM vol. 1, 11.5.3). The host runs
 // with all of them masked and tells by its flags.
 Flow execute_sse(State& s, const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
-    const u32 guest = image.mxcsr;
-    const u16 fcw = image.fcw, fsw = image.fsw;
-    image.mxcsr = (guest | kMxcsrMasks) & ~kMxcsrFlags;
-    image.fcw |= kX87Masks;  // an x87 exception that waits is not to be met by the host
-    execute(unit, memory, registers, image);
-    image.fcw = fcw;
-    image.fsw = static_cast<u16>((image.fsw & kX87Top) | (fsw & ~kX87Top));  // TOP alone may have changed, to 0
-    const u32 raised = image.mxcsr & kMxcsrFlags;
+    const u32 guest = image.mxcsr, unmasked = ~(guest >> 7) & kMxcsrFlags;
+    if (unmasked == 0) {
+        image.mxcsr = guest | execute_masked(unit, memory, registers, image, guest);
+        return Flow::Next;
+    }
+    const FxImage before = image;
+    const UnitRegisters registers_before = registers;
+    u32 raised = execute_masked(unit, memory, registers, image, guest);
+    if ((raised & unmasked & kBeforeComputing) != 0) {
+        raised &= kBeforeComputing;  // then nothing was computed (SDM vol. 1, 11.5.3.3)
+    } else if ((unmasked & kUnderflow) != 0) {
+        // Masked, an exact result that is tiny is no underflow; unmasked, it is (SDM vol. 1, 4.9.1.5). Flushing to zero
+        // makes the host tell.
+        FxImage flushed = before;
+        UnitRegisters ignored = registers_before;
+        std::array<u8, 16> scratch{};
+        std::memcpy(scratch.data(), memory, scratch.size());
+        raised |= execute_masked(unit, scratch.data(), ignored, flushed, guest | kFlushToZero) & kUnderflow;
+    }
     image.mxcsr = guest | raised;
-    if ((raised & ~(guest >> 7) & kMxcsrFlags) == 0) return Flow::Next;
-    s.fx.mxcsr = guest | raised;
+    if ((raised & unmasked) == 0) return Flow::Next;
+    s.fx.mxcsr = image.mxcsr;
     return (s.cpu.control.cr4 & cr4::OSXMMEXCPT) != 0 ? s.raise(XM) : s.raise(UD);
 }
 
@@ -119,13 +160,13 @@ Flow execute_sse(State& s, const UnitInsn& unit, void* memory, UnitRegisters& re
 // until the next waiting instruction.
 void execute_x87(State& s, const Insn& insn, void* memory, UnitRegisters& registers, FxImage& image) {
     const UnitInsn& unit = *insn.unit;
-    const u64 fdp = image.fdp;
-    const u16 fop = image.fop;
     execute(unit, memory, registers, image);
-    if (unit.control) return;  // these leave the pointers alone, or load them
+    if (unit.control) return;  // these leave the pointers alone
     image.fip = s.insn_rip;
-    image.fdp = unit.memory_operand != 0xff ? effective_address(s, insn) : fdp;
-    image.fop = (image.fsw & kErrorSummary) != 0 ? insn.x87_opcode : fop;
+    // Opcode and data pointer are stored when an exception is not masked: CPUID.7.EBX[6] (SDM vol. 1, 8.1.8, 8.1.9).
+    if ((image.fsw & kErrorSummary) == 0) return;
+    image.fop = insn.x87_opcode;
+    if (unit.memory_operand != 0xff) image.fdp = effective_address(s, insn);
 }
 
 }  // namespace
@@ -212,6 +253,7 @@ Flow run_on_host_unit(State& s, const Insn& insn) {
         if (unit.stores_result() && !reach_memory(s, insn, linear, nullptr)) return Flow::Fault;
         if (!write_linear(s, linear, memory.data(), insn.operand[unit.memory_operand].size)) return Flow::Fault;
     }
+    const bool masked = s.fx.masks_x87();
     s.fx = image;
     if (unit.gpr_operand != 0xff) {
         gpr[insn.operand[unit.gpr_operand].reg] = registers.rax;
@@ -221,7 +263,7 @@ Flow run_on_host_unit(State& s, const Insn& insn) {
     if (unit.gpr_operand == 0xff || insn.operand[unit.gpr_operand].reg != RCX) gpr[RCX] = registers.rcx;
     if (unit.gpr_operand == 0xff || insn.operand[unit.gpr_operand].reg != RDX) gpr[RDX] = registers.rdx;
     s.cpu.general.rflags = (s.cpu.general.rflags & ~rflags::Arithmetic) | (registers.rflags & rflags::Arithmetic);
-    return Flow::Next;
+    return s.fx.masks_x87() == masked ? Flow::Next : Flow::Jump;  // ModeKey::kX87 has to follow
 }
 
 // --- the FXSAVE image

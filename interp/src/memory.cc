@@ -330,10 +330,25 @@ struct Piece {
 };
 
 // Alignment check: #AC(0) for misaligned data at CPL 3 with CR0.AM and EFLAGS.AC (SDM vol. 3A, 6.15, "Interrupt 17").
+// What has to be a multiple of what: table 6-7 there. Where 16 bytes have to be aligned, that is another exception.
+constexpr u64 alignment_mask(unsigned size) {
+    switch (size) {
+        case 2:
+        case 4:
+        case 8: return size - 1;
+        case 10: return 7;  // the x87's extended precision
+        case 14:            // images of FNSTENV and FNSAVE
+        case 94: return 1;
+        case 28:
+        case 108: return 3;
+        default: return 0;
+    }
+}
+
 bool aligned_or_unchecked(State& s, u64 linear, unsigned size, Privilege who) {
     if (!s.user || who == Privilege::Supervisor) return true;
     if (!(s.cpu.control.cr0 & cr0::AM) || !(s.cpu.general.rflags & rflags::AC)) return true;
-    if ((size & (size - 1)) != 0 || (linear & (std::min(size, 8u) - 1)) == 0) return true;
+    if ((linear & alignment_mask(size)) == 0) return true;
     s.raise(AC, 0);
     return false;
 }
@@ -382,18 +397,22 @@ bool translate_access(State& s, u64 linear, unsigned size, Access access, Privil
     return translate_piece(s, next, access, user, pieces.piece[1]);
 }
 
-// MMIO in parts of 8, 4, 2 and 1 bytes: what a bus would do with an odd-sized or split access.
-void mmio_access(State& s, const Piece& piece, u8* data, ExitKind kind) {
+// MMIO in parts of 8, 4, 2 and 1 bytes: what a bus would do with an odd-sized or split access. Either `into` or `from`.
+void mmio_access(State& s, const Piece& piece, u8* into, const u8* from) {
+    const ExitKind kind = into != nullptr ? ExitKind::MmioRead : ExitKind::MmioWrite;
     synchronize_clock(s);
     for (unsigned done = 0; done < piece.size;) {
         unsigned n = 8;
         while (n > piece.size - done) n /= 2;
+        std::array<u8, 8> part{};
+        if (from != nullptr) std::memcpy(part.data(), from + done, n);
         Exit exit;
         exit.kind = kind;
         exit.address = piece.physical + done;
         exit.size = static_cast<u8>(n);
-        exit.data = data + done;
+        exit.data = part.data();
         handle_exit(*s.machine, exit);
+        if (into != nullptr) std::memcpy(into + done, part.data(), n);
         ++s.statistics.exits[static_cast<std::size_t>(kind)];
         done += n;
     }
@@ -441,7 +460,7 @@ bool read_linear(State& s, u64 linear, void* into, unsigned size, Privilege who)
         if (piece.host != nullptr) {
             std::memcpy(to, piece.host, piece.size);
         } else {
-            mmio_access(s, piece, to, ExitKind::MmioRead);
+            mmio_access(s, piece, to, nullptr);
         }
         to += piece.size;
     }
@@ -466,9 +485,7 @@ bool write_linear(State& s, u64 linear, const void* from, unsigned size, Privile
             s.machine->vmem().mark_dirty(piece.physical);
             s.blocks->written(s, piece.physical, piece.size);
         } else {
-            std::array<u8, 64> copy{};
-            std::memcpy(copy.data(), source, piece.size);
-            mmio_access(s, piece, copy.data(), ExitKind::MmioWrite);
+            mmio_access(s, piece, nullptr, source);
         }
         source += piece.size;
     }

@@ -66,6 +66,13 @@ struct State {
     static constexpr u16 kZeroOffset = sizeof(CpuFile);
 
     FxImage fx;  // x87, MMX and SSE state: in the place of cpu.fpu while the interpreter runs
+    static constexpr u16 kFxOffset = (kZeroOffset + sizeof(u64) + alignof(FxImage) - 1) & ~(alignof(FxImage) - 1);
+
+    // While a chain of handlers runs, the host's own MXCSR may be the guest's (fast/mxcsr.h); fx.mxcsr is then stale.
+    bool mxcsr_in_host = false;
+    u32 host_mxcsr = 0;  // to go back to
+    // The same for the x87 unit: FCW, FSW, the tags and the registers, but not the pointers. Then MXCSR is there, too.
+    bool x87_in_host = false;
 
     Tlb* tlb = nullptr;  // the one of the current privilege: &tlbs[user]
     // The TLB entries that the stack's pages were found in last: PUSH and CALL, POP and RET look here first.

@@ -9,9 +9,11 @@
 namespace dualvm::interp {
 
 struct TlbEntry {
-    static constexpr u64 kInvalid = 1;  // not page-aligned: never equal to a tag
-    u64 tag = kInvalid;                 // linear address of the page
-    u64 addend = 0;                     // host address = linear address + addend
+    // Not page-aligned, and not so by its upper bits alone: never equal to a page's address, with or without the four
+    // low bits of what is looked for (host_to_read_aligned).
+    static constexpr u64 kInvalid = 0x800;
+    u64 tag = kInvalid;  // linear address of the page
+    u64 addend = 0;      // host address = linear address + addend
 };
 
 // Direct-mapped, one for each privilege; a page that may only be read has no entry in `write`.

@@ -47,7 +47,12 @@ FlagUse flag_use(const Insn& insn) {
         case ZYDIS_MNEMONIC_XOR:
         case ZYDIS_MNEMONIC_CMP:
         case ZYDIS_MNEMONIC_TEST:
-        case ZYDIS_MNEMONIC_NEG: return FlagUse::WritesAll;
+        case ZYDIS_MNEMONIC_NEG:
+        case ZYDIS_MNEMONIC_COMISS:
+        case ZYDIS_MNEMONIC_UCOMISS:
+        case ZYDIS_MNEMONIC_COMISD:
+        case ZYDIS_MNEMONIC_UCOMISD:
+        case ZYDIS_MNEMONIC_PTEST: return FlagUse::WritesAll;
         case ZYDIS_MNEMONIC_ADC:
         case ZYDIS_MNEMONIC_SBB: return FlagUse::Reads;
         default: return FlagUse::Keeps;
@@ -87,11 +92,12 @@ struct Position {
     u64 code_base = 0;
 };
 
-Handler choose(const Insn& insn, const Position& at, u32 mode, bool flags_dead, Op& op) {
+Handler choose(const Insn& insn, const Position& at, u32 mode, const Optimisations& use, bool flags_live, Op& op,
+               bool& by_mxcsr) {
     fast::Choice choice;
     choice.insn = &insn;
     choice.mode = mode;
-    choice.flags_dead = flags_dead;
+    choice.flags_dead = use.flags && !flags_live;
     choice.next_rip = at.next_rip;
     if (has_memory_operand(insn)) {
         const auto form = memory_form(insn, mode);
@@ -108,6 +114,22 @@ Handler choose(const Insn& insn, const Position& at, u32 mode, bool flags_dead, 
     if (fast::moves_stack_pointer(insn)) return fast::choose_stack(choice, op);
     for (auto family : {fast::choose_move, fast::choose_arithmetic, fast::choose_shift, fast::choose_branch}) {
         if (Handler handler = family(choice, op)) return handler;
+    }
+    if (use.sse && (mode & ModeKey::kX87) != 0) {
+        if (Handler handler = fast::choose_x87(choice, op)) return handler;
+    }
+    if (use.sse && (mode & ModeKey::kSse) != 0) {
+        for (auto family : {fast::choose_sse_move, fast::choose_sse_integer, fast::choose_sse_routine}) {
+            if (Handler handler = family(choice, op)) return handler;
+        }
+    }
+    if (use.sse && (mode & ModeKey::kSseMasked) != 0) {
+        for (auto family : {fast::choose_sse_float, fast::choose_sse_convert}) {
+            if (Handler handler = family(choice, op)) {
+                by_mxcsr = true;
+                return handler;
+            }
+        }
     }
     return nullptr;
 }
@@ -129,11 +151,14 @@ bool fuse_branch(Block& block, u64 code_base, u64 page, bool same_page) {
     return true;
 }
 
-// Pairs off the first `count` instructions.
-void pair_off(Op* ops, unsigned count) {
+// Pairs off the first `count` instructions. `first_by_mxcsr`, if it has become the second of a pair, is then the pair's
+// first.
+void pair_off(Op* ops, unsigned count, Op*& first_by_mxcsr) {
     for (unsigned i = 0; i + 1 < count;) {
-        const Handler handler = fast::choose_pair(ops[i].run, ops[i + 1].run);
+        Handler handler = fast::choose_pair(ops[i].run, ops[i + 1].run);
+        if (handler == nullptr) handler = fast::choose_sse_pair(ops[i].run, ops[i + 1].run);
         if (handler != nullptr) ops[i].run = handler;
+        if (handler != nullptr && first_by_mxcsr == &ops[i + 1]) --first_by_mxcsr;
         i += handler != nullptr ? 2 : 1;
     }
 }
@@ -161,14 +186,16 @@ void translate_block(Block& block, u64 code_base, const Optimisations& use) {
 
     // Backwards, so that at each instruction it is known whether its flags will be read.
     bool flags_live = true;
+    Op* first_by_mxcsr = nullptr;  // the first operation that works by MXCSR puts the guest's into the host's
     for (unsigned i = block.count; i-- > 0;) {
         const Insn& insn = block.insns[i];
         Op& op = ops[i];
         Handler handler = nullptr;
+        bool by_mxcsr = false;
         if (use.fast && (block.mode & ModeKey::kPlain) != 0 && !insn.lock) {
             const u64 rip = (block.rip + op.rip_offset) & mask;
             const Position at{.rip = rip, .next_rip = (rip + op.length) & mask, .page = page, .code_base = code_base};
-            handler = choose(insn, at, block.mode, use.flags && !flags_live, op);
+            handler = choose(insn, at, block.mode, use, flags_live, op, by_mxcsr);
         }
         if (handler == nullptr) {
             op.run = fast::reference;
@@ -176,6 +203,7 @@ void translate_block(Block& block, u64 code_base, const Optimisations& use) {
             continue;
         }
         op.run = handler;
+        if (by_mxcsr) first_by_mxcsr = &op;
         const FlagUse treats = flag_use(insn);
         if (may_leave(insn) || treats == FlagUse::Reads) {
             flags_live = true;
@@ -184,9 +212,14 @@ void translate_block(Block& block, u64 code_base, const Optimisations& use) {
         }
     }
 
-    if (!use.fuse || block.count < 2) return;
-    const bool branch_fused = fuse_branch(block, code_base, page, same_page);
-    pair_off(ops, branch_fused ? block.count - 2u : block.count);
+    if (use.fuse && block.count >= 2) {
+        const bool branch_fused = fuse_branch(block, code_base, page, same_page);
+        pair_off(ops, branch_fused ? block.count - 2u : block.count, first_by_mxcsr);
+    }
+    if (first_by_mxcsr != nullptr) {
+        first_by_mxcsr->imm = std::bit_cast<u64>(first_by_mxcsr->run);
+        first_by_mxcsr->run = fast::take_mxcsr;
+    }
 }
 
 }  // namespace dualvm::interp

@@ -38,6 +38,9 @@ constexpr u32 kLeaf1Ecx = bit(0) |   // SSE3
                           bit(20) |  // SSE4.2
                           bit(22) |  // MOVBE
                           bit(23);   // POPCNT
+// Leaf 7 (SDM vol. 2A, table 3-8): the x87 data pointer is stored with unmasked exceptions only; FCS and FDS are 0.
+constexpr u32 kLeaf7Ebx = bit(6) |  // FDP_EXCPTN_ONLY
+                          bit(13);  // Deprecates FPU CS and FPU DS values
 // Leaf 80000001h.
 constexpr u32 kExtended1Edx = bit(11) |  // SYSCALL
                               bit(20) |  // NX
@@ -76,7 +79,8 @@ CpuModel make_standard_model() {
     add(0, vendor(kMaxBasicLeaf, "GenuineIntel"));
     // Family 6, model 26, stepping 3: the first generation with all of x86-64-v2.
     add(1, {.eax = 0x000106a3, .ebx = 8u << 8 /* CLFLUSH: 8 quadwords */, .ecx = kLeaf1Ecx, .edx = kLeaf1Edx});
-    for (u32 leaf = 2; leaf <= kMaxBasicLeaf; ++leaf) add(leaf, {});
+    for (u32 leaf = 2; leaf < kMaxBasicLeaf; ++leaf) add(leaf, {});
+    add(kMaxBasicLeaf, {.ebx = kLeaf7Ebx});
     add(0x80000000, {.eax = kMaxExtendedLeaf});
     add(0x80000001, {.ecx = kExtended1Ecx, .edx = kExtended1Edx});
     for (u32 part = 0; part < 3; ++part) add(0x80000002 + part, brand(kBrand, part));

@@ -5,6 +5,7 @@
 #include <sys/sysinfo.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -49,16 +50,23 @@ VMem::~VMem() {
     if (mapping_ != nullptr) munmap(mapping_, mapping_size_);
 }
 
-void VMem::renumber() {
+void VMem::sort_regions() {
     std::sort(regions_.begin(), regions_.end(), [](const auto& a, const auto& b) { return a.base < b.base; });
+}
+
+void VMem::number_pages() {
     u64 page = 0;
     for (MemoryRegion& r : regions_) {
         r.first_page = page;
         page += r.size / kPageSize;
     }
     page_count_ = page;
-    dirty_.assign((page + 63) / 64, 0);
     ++map_generation_;
+}
+
+void VMem::renumber() {
+    number_pages();
+    dirty_.assign((page_count_ + 63) / 64, 0);
     ++dirty_generation_;
 }
 
@@ -66,7 +74,17 @@ Expected<void> VMem::punch_hole(u64 base, u64 size) {
     if (((base | size) & kPageMask) != 0 || size == 0 || base + size < base) {
         return fail(ExitStatus::BadImage, fmt::format("memory hole {:#x}+{:#x} is not page-aligned", base, size));
     }
-    const u64 end = base + size;
+    cut(base, base + size);
+    for (u64 at = kShadowBase; at < kShadowEnd; at += kShadowGranule) {
+        if (base < at + kShadowGranule && at < base + size) shadows_[(at - kShadowBase) / kShadowGranule].taken = true;
+    }
+    sort_regions();
+    renumber();
+    return {};
+}
+
+// Takes [base, end) out of the regions.
+void VMem::cut(u64 base, u64 end) {
     std::vector<MemoryRegion> kept;
     for (const MemoryRegion& r : regions_) {
         if (r.base < base) {
@@ -83,8 +101,6 @@ Expected<void> VMem::punch_hole(u64 base, u64 size) {
         }
     }
     regions_ = std::move(kept);
-    renumber();
-    return {};
 }
 
 Expected<void> VMem::add_rom(u64 base, std::span<const u8> bytes) {
@@ -95,8 +111,69 @@ Expected<void> VMem::add_rom(u64 base, std::span<const u8> bytes) {
     std::memcpy(aligned, bytes.data(), bytes.size());
     regions_.push_back({.base = base, .size = size, .kind = RegionKind::Rom, .host = aligned});
     rom_storage_.push_back(std::move(storage));
+    sort_regions();
+    apply_shadows();  // a BIOS shows below 1 MiB, too
     renumber();
     return {};
+}
+
+void VMem::set_shadow(u64 base, u64 size, Shadow shadow) {
+    std::vector<u64> changed;
+    for (u64 at = std::max(base, kShadowBase); at < std::min(base + size, kShadowEnd); at += kShadowGranule) {
+        ShadowPiece& piece = shadows_[(at - kShadowBase) / kShadowGranule];
+        if (!piece.taken && piece.shadow != shadow) changed.push_back(at & ~(kShadowGranule - 1));
+        piece.shadow = shadow;
+    }
+    if (changed.empty()) return;
+    apply_shadows();
+    for (u64 at : changed) {  // what is there has changed as if it had been written
+        for (u64 page = at; page < at + kShadowGranule; page += kPageSize) mark_dirty(page);
+    }
+}
+
+bool VMem::write_shadowed(u64 address, const void* from, u64 size) {
+    if (address < kShadowBase || address >= kShadowEnd || size > kShadowGranule - address % kShadowGranule)
+        return false;
+    const ShadowPiece& piece = shadows_[(address - kShadowBase) / kShadowGranule];
+    if (piece.taken || !piece.shadow.write_ram) return false;
+    std::memcpy(mapping_ + address, from, size);
+    return true;
+}
+
+// Pages keep their numbers in the dirty account: pieces change what they show, not where they are.
+void VMem::apply_shadows() {
+    alignas(kPageSize) static std::array<u8, kShadowGranule> floating_bus;
+    floating_bus.fill(0xff);
+    constexpr u64 kToBios = kHoleEnd - kShadowEnd, kBios = 0xe0000;
+
+    std::vector<MemoryRegion> parts;
+    for (std::size_t i = 0; i < shadows_.size(); ++i) {
+        if (shadows_[i].taken) continue;
+        const u64 base = kShadowBase + i * kShadowGranule;
+        cut(base, base + kShadowGranule);
+        MemoryRegion part{.base = base, .size = kShadowGranule, .host = mapping_ + base};
+        const Shadow shadow = shadows_[i].shadow;
+        if (!shadow.read_ram || !shadow.write_ram) part.kind = RegionKind::Rom;
+        if (!shadow.read_ram) {
+            const MemoryRegion* bios = base >= kBios ? find(base + kToBios) : nullptr;
+            const bool whole = bios != nullptr && bios->end() - (base + kToBios) >= kShadowGranule;
+            part.host = whole ? bios->host + (base + kToBios - bios->base) : floating_bus.data();
+        }
+        parts.push_back(part);
+    }
+    regions_.insert(regions_.end(), parts.begin(), parts.end());
+    sort_regions();
+    std::vector<MemoryRegion> joined;
+    for (const MemoryRegion& r : regions_) {
+        MemoryRegion* last = joined.empty() ? nullptr : &joined.back();
+        if (last != nullptr && last->end() == r.base && last->host + last->size == r.host && last->kind == r.kind) {
+            last->size += r.size;
+        } else {
+            joined.push_back(r);
+        }
+    }
+    regions_ = std::move(joined);
+    number_pages();
 }
 
 const MemoryRegion* VMem::find(u64 address) const {

@@ -67,6 +67,7 @@ private:
 
     // The same for what lies in whole clusters and may lie in no other's.
     bool refer_alone(u64 host, u64 bytes, std::string_view what) {
+        if (bytes == 0) return true;
         if (host % cluster_ != 0) {
             report_.corruption(fmt::format("{} at {:#x} does not begin with a cluster", what, host));
             return false;
@@ -77,7 +78,17 @@ private:
             report_.corruption(fmt::format("{} at {:#x} lies where there is something else", what, at));
             return false;
         }
+        tables_.add_unsorted(host, round_up(bytes, cluster_));
         return true;
+    }
+
+    // Of the disk's own data. It may be there several times (then its refcount says so), but not in a table's place.
+    void refer_data(u64 host, u64 bytes, u64 times, std::string_view what) {
+        if (tables_.overlaps(host, bytes)) {
+            report_.corruption(fmt::format("{} at {:#x} lies where one of the image's tables is", what, host));
+        } else {
+            refer(host, bytes, times, what);
+        }
     }
 
     Expected<void> count_all() {
@@ -90,10 +101,15 @@ private:
             if (entry != 0) refer_alone(entry & ~u64{0x1ff}, cluster_, "a refcount block");
         }
         refer_alone(header_.snapshots_offset, header_.snapshots_end - header_.snapshots_offset, "the snapshot table");
+        refer_alone(header_.l1_offset, header_.l1_entries * 8, "the L1 table");
+        for (const Qcow2Snapshot& snapshot : header_.snapshots) {
+            refer_alone(snapshot.l1_offset, snapshot.l1_entries * 8, "a snapshot's L1 table");
+        }
         if (auto done = count_l1(header_.l1_offset, header_.l1_entries, true); !done) return done;
         for (const Qcow2Snapshot& snapshot : header_.snapshots) {
             if (auto done = count_l1(snapshot.l1_offset, snapshot.l1_entries, false); !done) return done;
         }
+        tables_.sort();
         for (const auto& [host, uses] : l2_tables_) {
             if (auto done = count_l2(host, uses); !done) return done;
         }
@@ -106,7 +122,6 @@ private:
     };
 
     Expected<void> count_l1(u64 offset, u64 entries, bool active) {
-        if (!refer_alone(offset, entries * 8, active ? "the L1 table" : "a snapshot's L1 table")) return {};
         const auto l1 = read_table(file_, offset, entries);
         if (!l1) return tl::unexpected(l1.error());
         for (const u64 entry : *l1) {
@@ -114,14 +129,15 @@ private:
             if (host == 0) continue;
             if (host % cluster_ != 0) {
                 report_.corruption(fmt::format("an L2 table at {:#x} does not begin with a cluster", host));
-            } else if (refer(host, cluster_, 1, "an L2 table")) {
-                Uses& uses = l2_tables_[host];
-                if (active && uses.active) {
-                    report_.corruption(fmt::format("the L2 table at {:#x} is there for two parts of the disk", host));
-                    continue;
-                }
-                uses.active |= active;
-                ++uses.all;
+                continue;
+            }
+            const auto known = l2_tables_.find(host);
+            if (known == l2_tables_.end()) {
+                if (refer_alone(host, cluster_, "an L2 table")) l2_tables_[host] = {1, active};
+            } else if (active) {
+                report_.corruption(fmt::format("the L2 table at {:#x} is there for two parts of the disk", host));
+            } else if (refer(host, cluster_, 1, "an L2 table")) {  // of another snapshot too, or of the present disk
+                ++known->second.all;
             }
         }
         return {};
@@ -138,7 +154,7 @@ private:
                 const u64 sectors = ((entry & (kQcow2Compressed - 1)) >> offset_bits) + 1;
                 report_.allocated_clusters += uses.active;
                 report_.compressed_clusters += uses.active;
-                refer(host, sectors * kSectorSize - host % kSectorSize, uses.all, "a compressed cluster");
+                refer_data(host, sectors * kSectorSize - host % kSectorSize, uses.all, "a compressed cluster");
                 if ((entry & kQcow2Copied) != 0) {
                     report_.corruption(
                         fmt::format("the compressed cluster at {:#x} is marked as one that may be written "
@@ -153,7 +169,7 @@ private:
             if (host % cluster_ != 0) {
                 report_.corruption(fmt::format("a cluster at {:#x} does not begin with one of the file", host));
             } else {
-                refer(host, cluster_, uses.all, "a cluster");
+                refer_data(host, cluster_, uses.all, "a cluster");
             }
         }
         return {};
@@ -321,6 +337,7 @@ private:
     RangeSet metadata_;
     Qcow2Refcounts refcounts_;
     ReferenceCounts counts_;
+    RangeSet tables_;
     std::map<u64, Uses> l2_tables_;
     std::vector<u64> undercounted_;
     u64 wrong_flags_ = 0;

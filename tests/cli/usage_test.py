@@ -42,7 +42,8 @@ class Usage(CliTest):
                               ("--timeout", "inf"), ("--timeout", "10s"), ("--max-insns", "-1"),
                               ("--max-insns", "99999999999999999999"), ("--max-insns", "many"), ("-serial", "tcp:1"),
                               ("-serial", "file:"), ("-d", "everything"), ("-d", ""), ("--color", "blue"),
-                              ("--clock", "wall"), ("--protocol", "efi"), ("--screen", "png")):
+                              ("--clock", "wall"), ("--protocol", "efi"), ("--protocol", "firmware"), ("--screen", "png"),
+                              ("-boot", "x"), ("-boot", "cc"), ("-boot", "")):
             with self.subTest(option=option, value=value):
                 self.assert_refused(dualvm("run", "-kernel", guest("halt"), option, value), USAGE,
                                     f"'{value}'" if option != "--max-insns" else value)
@@ -66,11 +67,24 @@ class Usage(CliTest):
         self.assert_refused(dualvm("run", "--engine=kvm", "--clock=virtual", "-kernel", "x"), USAGE, "--clock=virtual")
         self.assert_refused(dualvm("run", "--engine=kvm", "--max-insns=5", "-kernel", "x"), USAGE, "--max-insns")
         self.assert_refused(dualvm("run", "-D", "log", "-kernel", "x"), USAGE, "-d LIST")
+        self.assert_refused(dualvm("run", "-kernel", "x", "-bios", "y"), USAGE, "-bios")
+        self.assert_refused(dualvm("run", "-bios", "y", "-append", "z"), USAGE, "-append")
+        self.assert_refused(dualvm("run", "-kernel", "x", "-boot", "menu=maybe"), USAGE, "menu=maybe")
+        self.assert_refused(dualvm("run", "-kernel", "x", "-boot", "order=cx"), USAGE, "no drive 'x'")
+        self.assert_refused(dualvm("run", "-kernel", "x", "-boot", "order=c,splash=y"), USAGE, "splash=y")
+        self.assert_refused(dualvm("run", "-hdc", "x", "-cdrom", "y"), USAGE, "-cdrom")
+        self.assert_refused(dualvm("compare", "-hda", "x"), USAGE, "disks")
         self.assert_refused(dualvm("disasm"), USAGE, "--bytes")
         self.assert_refused(dualvm("disasm", "x", "--bytes", "90"), USAGE, "--bytes")
 
+    def test_an_image_that_is_not_there_is_a_bad_image(self):
+        for option in ("-hda", "-hdb", "-hdc", "-hdd", "-cdrom", "-fda", "-fdb"):
+            with self.subTest(option=option):
+                self.assert_refused(dualvm("run", option, "nowhere.img", "-kernel", guest("halt")), BAD_IMAGE,
+                                    "nowhere.img")
+
     def test_options_of_later_versions_are_refused_not_ignored(self):
-        for option in ("-hda", "-cdrom", "-fda", "-boot", "-bios", "-gdb"):
+        for option in ("-gdb",):
             with self.subTest(option=option):
                 self.assert_refused(dualvm("run", option, "x", "-kernel", guest("halt")), USAGE, option,
                                     "not available in this version")
@@ -118,11 +132,11 @@ class Help(CliTest):
                 result = dualvm(*words)
                 self.assert_status(result, CLEAN)
                 self.assertEqual(result.stderr, "")
-                for word in ("Examples:", "Exit status:", "run", "compare", "probe", "trace", "disasm"):
+                for word in ("Examples:", "Exit status:", "run", "compare", "probe", "trace", "disasm", "fuzz", "img"):
                     self.assertIn(word, result.stdout)
 
     def test_every_command(self):
-        for command in ("run", "compare", "probe", "trace", "disasm"):
+        for command in ("run", "compare", "probe", "trace", "disasm", "fuzz", "img"):
             for words in ([command, "--help"], ["help", command], [command, "-h"]):
                 with self.subTest(words=words):
                     result = dualvm(*words)
@@ -131,7 +145,7 @@ class Help(CliTest):
                         self.assertIn(word, result.stdout)
 
     def test_no_line_is_too_long_for_a_terminal(self):
-        for command in ("run", "compare", "probe", "trace", "disasm"):
+        for command in ("run", "compare", "probe", "trace", "disasm", "fuzz", "img"):
             for line in dualvm(command, "--help").stdout.splitlines():
                 self.assertLessEqual(len(line), 120, line)
 

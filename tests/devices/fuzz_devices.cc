@@ -1,11 +1,14 @@
 // libFuzzer: the input is a life of a PC, as port and MMIO accesses, steps in time, input, interrupts and archives.
 #include <span>
 
+#include "dualvm/devices/io_apic.h"
 #include "dualvm/devices/pc.h"
 
 namespace {
 
 using namespace dualvm;
+using devices::IoApic;
+using devices::LocalApic;
 
 class Life {
 public:
@@ -37,7 +40,10 @@ void access(Machine& machine, Life& life, u8 what) {
     const unsigned size = 1u << (what >> 3 & 3);
     const bool write = (what & 0x20) != 0;
     if (what & 0x40) {
-        const u64 address = 0xa0000 + (life.number(3) & 0x1ffff);
+        const u64 where = life.number(3);
+        const u64 windows[] = {0xa0000 + (where & 0x1ffff), LocalApic::kUsualBase + (where & 0xfff),
+                               IoApic::kUsualBase + (where & 0x1f), LocalApic::kUsualBase + (where & 0x3f0)};
+        const u64 address = windows[where >> 22];
         write ? vio.write_mmio(address, size, life.number(size)) : void(vio.read_mmio(address, size));
         return;
     }
@@ -53,7 +59,10 @@ void access(Machine& machine, Life& life, u8 what) {
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
     auto machine = *Machine::create({.memory_mebibytes = 1});
-    auto pc = *devices::Pc::build(*machine, {});
+    devices::PcConfig config;
+    config.firmware = devices::FirmwareConfig{};
+    auto pc = *devices::Pc::build(*machine, config);
+    pc->add_firmware_file("file", std::vector<u8>(100, 0x55));
     VirtualClock& clock = *machine->virtual_clock();
     Life life({data, size});
     while (!life.over()) {
@@ -66,6 +75,11 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
             case 1: pc->serial_input(life.rest(what >> 3)); break;
             case 2:
                 if (machine->interrupt_pending()) machine->acknowledge_interrupt();
+                if (what & 0x80) {  // memory, for devices that look there
+                    const u64 address = life.number(2);
+                    const auto bytes = life.rest(what >> 3 & 15);
+                    machine->vmem().write(address, bytes.data(), bytes.size());
+                }
                 break;
             case 3: {
                 const auto archive = life.rest(life.number(2));

@@ -3,6 +3,7 @@
 #include <random>
 
 #include "device_test.h"
+#include "dualvm/devices/io_apic.h"
 #include "dualvm/devices/pc.h"
 
 namespace dualvm::devices {
@@ -10,7 +11,10 @@ namespace {
 
 struct Subject {
     Subject() {
-        pc = *Pc::build(*machine, {.serial_output = [this](u8 byte) { serial += static_cast<char>(byte); }});
+        PcConfig config;
+        config.serial_output = [this](u8 byte) { serial += static_cast<char>(byte); };
+        config.firmware = FirmwareConfig{};
+        pc = *Pc::build(*machine, config);
     }
     std::vector<u8> save() const {
         ArchiveWriter out;
@@ -44,7 +48,16 @@ struct Subject {
                 return 0;
             }
             case 5: return machine->interrupt_pending() ? machine->acknowledge_interrupt() : 0x100;
-            case 6: vio.write_mmio(0xb8000 + value % 0x8000, 1, value >> 16); return 0;
+            case 6:
+                switch (value % 3) {
+                    case 0: vio.write_mmio(0xb8000 + value / 3 % 0x8000, 1, value >> 16); return 0;
+                    case 1: vio.write_mmio(IoApic::kUsualBase + (value & 0x10), 4, value >> 8 & 0x3ffff); return 0;
+                    default: {
+                        const u64 at = LocalApic::kUsualBase + (value >> 4 & 0x3f) * 0x10;
+                        vio.write_mmio(at, 4, value >> 10 & 0x3ffff);
+                        return vio.read_mmio(at, 4);
+                    }
+                }
             default: return vio.read_port(port, 1);
         }
     }

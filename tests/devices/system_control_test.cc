@@ -47,12 +47,12 @@ TEST_F(Port92, SavesTheGate) {
     EXPECT_EQ(port.read(0, 1), 0xc0u);
 }
 
-class Pci : public OnAMachine {
+class PciPorts : public OnAMachine {
 protected:
-    PciConfigurationPorts pci{*machine};
+    PciConfigurationPorts pci{*machine, std::make_unique<PciBus>(machine->vio()), nullptr};
 };
 
-TEST_F(Pci, FindsNoDevice) {
+TEST_F(PciPorts, FindsNoDevice) {
     pci.write(0, 4, 0x80000000);
     EXPECT_EQ(pci.read(0, 4), 0x80000000u);
     EXPECT_EQ(pci.read(4, 4) & 0xffffffff, 0xffffffffu);
@@ -60,14 +60,14 @@ TEST_F(Pci, FindsNoDevice) {
     EXPECT_EQ(pci.read(7, 1) & 0xff, 0xffu);
 }
 
-TEST_F(Pci, TheAddressIsWrittenAsADwordOnly) {
+TEST_F(PciPorts, TheAddressIsWrittenAsADwordOnly) {
     pci.write(0, 4, 0x80001234);
     pci.write(3, 1, 1);  // Linux's check for mechanism 1
     pci.write(0, 2, 0);
     EXPECT_EQ(pci.read(0, 4), 0x80001234u);
 }
 
-TEST_F(Pci, Cf9ResetsAsBit2Rises) {
+TEST_F(PciPorts, Cf9ResetsAsBit2Rises) {
     pci.write(1, 1, 2);
     EXPECT_FALSE(reset_asked());
     pci.write(1, 1, 6);
@@ -77,15 +77,15 @@ TEST_F(Pci, Cf9ResetsAsBit2Rises) {
     EXPECT_FALSE(reset_asked());
 }
 
-TEST_F(Pci, AnAddressThatCoversCf9DoesNotReset) {
+TEST_F(PciPorts, AnAddressThatCoversCf9DoesNotReset) {
     pci.write(0, 4, 0xffffffff);
     EXPECT_FALSE(reset_asked());
 }
 
-TEST_F(Pci, SavesAddressAndResetControl) {
+TEST_F(PciPorts, SavesAddressAndResetControl) {
     pci.write(0, 4, 0x80000800);
     pci.write(1, 1, 2);
-    PciConfigurationPorts other{*machine};
+    PciConfigurationPorts other{*machine, std::make_unique<PciBus>(machine->vio()), nullptr};
     ASSERT_TRUE(load(other, saved(pci)));
     EXPECT_EQ(other.read(0, 4), 0x80000800u);
     EXPECT_EQ(other.read(1, 1), 2u);

@@ -37,18 +37,29 @@ def expected_output(guest):
     return guest.get("output")
 
 
+def disk_file(build, guest, engine):
+    """Makes the disk that the guest is to find: as many sectors as the manifest says, all of them different."""
+    path = Path(build) / "guests" / f"{guest['name']}.{engine}.img"
+    path.write_bytes(bytes((at * 7 + at // 512 * 13) & 0xff for at in range(guest["disk"] * 512)))
+    return path
+
+
 def qemu_command(build, guest):
     command = [QEMU, "-accel", "tcg", "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot",
                "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]
     file = guest_file(build, guest)
     if file.suffix == ".bin":  # a boot sector: QEMU's firmware loads it from a floppy disk
         return command + ["-drive", f"if=floppy,format=raw,readonly=on,file={file}", "-boot", "a"]
+    if "disk" in guest:
+        command += ["-drive", f"if=ide,format=raw,file={disk_file(build, guest, 'qemu')}"]
     return command + ["-kernel", str(file)] + (["-append", guest["arguments"]] if guest["arguments"] else [])
 
 
 def dualvm_command(build, guest, engine):
     command = [str(Path(build) / "dualvm"), "run", f"--engine={engine}", "-no-reboot"]
     command += guest.get("options", {}).get(engine, [])
+    if "disk" in guest:
+        command += ["-hda", str(disk_file(build, guest, engine))]
     command += ["-kernel", str(guest_file(build, guest))]
     return command + (["-append", guest["arguments"]] if guest["arguments"] else [])
 

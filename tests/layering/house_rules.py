@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-FOLDERS = ["machine", "common-devices", "interp", "kvm-accel", "boot", "study", "app", "guests", "bench", "book", "man",
+FOLDERS = ["machine", "common-devices", "storage", "interp", "kvm-accel", "boot", "study", "app", "guests", "bench", "book", "man",
            "tests", "cmake", "docs"]
 SUFFIXES = {".h", ".cc", ".c", ".S", ".py", ".cmake", ".txt", ".md", ".1"}
 LONGEST = 600  # lines; a file that has more is two files

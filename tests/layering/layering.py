@@ -14,13 +14,14 @@ from pathlib import Path
 ROOMS = {
     "machine": set(),
     "common-devices": {"machine"},
+    "storage": {"machine"},
     "interp": {"machine"},
     "kvm-accel": {"machine"},
     "boot": {"machine"},
     "study": {"machine"},
     "guests": set(),
 }
-ALL = {"machine", "common-devices", "interp", "kvm-accel", "boot", "study"}
+ALL = {"machine", "common-devices", "storage", "interp", "kvm-accel", "boot", "study"}
 ROOMS.update({"app": ALL, "bench": ALL, "tests": ALL})
 
 # Room -> its CMake target, where the two are not called alike.
@@ -32,6 +33,7 @@ GUARDED = {
     r"Zydis/.*|Zycore/.*": r"interp/|study/.*(disassembl|catalogue|fuzz)|tests/|bench/",
     r"capstone/.*": r"study/.*disassembl|tests/|bench/",
     r"CLI/.*": r"app/",
+    r"zlib\.h|zstd\.h": r"storage/",
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')

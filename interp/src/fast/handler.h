@@ -142,6 +142,19 @@ template <unsigned kSize>
 inline u8* host_to_write(const State* s, u64 linear) {
     return host_in<kSize>(s->tlb->write[Tlb::index(linear)], linear);
 }
+// The same for a 16-byte operand that must be aligned: nullptr, too, if it is not.
+inline u8* host_if_aligned(const TlbEntry& e, u64 linear) {
+    if (__builtin_expect(e.tag != (linear & ~(kPageMask & ~u64{15})), 0)) return nullptr;
+    u8* host = reinterpret_cast<u8*>(linear + e.addend);
+    if (host == nullptr) __builtin_unreachable();
+    return host;
+}
+inline u8* host_to_read_aligned(const State* s, u64 linear) {
+    return host_if_aligned(s->tlb->read[(linear / kPageSize) % Tlb::kEntries], linear);
+}
+inline u8* host_to_write_aligned(const State* s, u64 linear) {
+    return host_if_aligned(s->tlb->write[(linear / kPageSize) % Tlb::kEntries], linear);
+}
 template <class T>
 inline T load(const u8* host) {
     T value;
@@ -211,12 +224,23 @@ Handler choose_stack(const Choice& choice, Op& op);
 bool moves_stack_pointer(const Insn& insn);
 Handler choose_shift(const Choice& choice, Op& op);
 Handler choose_branch(const Choice& choice, Op& op);
+Handler choose_sse_move(const Choice& choice, Op& op);
+Handler choose_sse_integer(const Choice& choice, Op& op);
+Handler choose_sse_routine(const Choice& choice, Op& op);
+Handler choose_x87(const Choice& choice, Op& op);
+// These work by MXCSR and leave their flags in it: the first of a block runs behind `take_mxcsr`.
+Handler choose_sse_float(const Choice& choice, Op& op);
+Handler choose_sse_convert(const Choice& choice, Op& op);
 // A handler that takes the steps of two handlers, or nullptr.
 Handler choose_pair(Handler first, Handler second);
+Handler choose_sse_pair(Handler first, Handler second);
 
 // A handler that does `first` and the conditional branch behind it, or nullptr.
 // Only for branches whose two ends lie in the same page.
 Handler choose_fused(const Insn& first, Form form, const Insn& branch);
+
+// Puts the guest's MXCSR into the host's unless it is there, and goes on with the handler in Op::imm.
+void take_mxcsr(DUALVM_ARGUMENTS);
 
 // The pseudo-operation behind the last instruction of a block, for a next one in the same page.
 void fall_through(DUALVM_ARGUMENTS);

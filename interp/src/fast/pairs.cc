@@ -3,8 +3,7 @@
 // What a pair saves is the way from one handler to the next: an address to add, a load, and an indirect jump, of which
 // a CPU does one in about two cycles. Every pair of the steps listed here has its handler; a block's instructions are
 // paired off from its beginning.
-#include <algorithm>
-
+#include "pairs.h"
 #include "arithmetic.h"
 #include "move.h"
 #include "shift.h"
@@ -13,23 +12,6 @@
 namespace dualvm::interp::fast {
 
 namespace {
-
-template <Step... kSteps>
-struct PairsOf {
-    static constexpr std::size_t kCount = sizeof...(kSteps);
-    static constexpr std::array<Handler, kCount> kSingles = {single<kSteps>...};
-
-    template <Step kFirst>
-    static constexpr std::array<Handler, kCount> kBehind = {pair<kFirst, kSteps>...};
-    static constexpr std::array<std::array<Handler, kCount>, kCount> kPairs = {kBehind<kSteps>...};
-
-    static Handler choose(Handler first, Handler second) {
-        const auto* const a = std::find(kSingles.begin(), kSingles.end(), first);
-        const auto* const b = std::find(kSingles.begin(), kSingles.end(), second);
-        if (a == kSingles.end() || b == kSingles.end()) return nullptr;
-        return kPairs[static_cast<std::size_t>(a - kSingles.begin())][static_cast<std::size_t>(b - kSingles.begin())];
-    }
-};
 
 // Flags are dead in all of these: nearly always so where two such instructions follow each other.
 using Pairs =

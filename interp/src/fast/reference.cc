@@ -1,5 +1,8 @@
+#include <bit>
+
 #include "../reference_call.h"
 #include "branch.h"
+#include "mxcsr.h"
 
 namespace dualvm::interp::fast {
 
@@ -25,13 +28,21 @@ void reference(DUALVM_ARGUMENTS) {
     s->op = op;
     s->ticks = ticks;
     s->cpu.general.rflags = merge_flags(s->cpu.general.rflags, flags);
+    Taken taken{};
+    if (__builtin_expect(s->mxcsr_in_host, 0)) taken = give_back(*s);
     const Flow flow = run_reference(*s, insn_of(op), rip_of(op));
     flags = pack_flags(s->cpu.general.rflags);
     sp = s->cpu.general.gpr[RSP];
     if (__builtin_expect(flow != Flow::Next || s->code_written || s->io_done, 0)) {
         return leave_after(s, op, ticks, flags, flow);
     }
+    if (__builtin_expect(taken.mxcsr, 0)) take_again(*s, taken);  // the rest of the block counts on it
     DUALVM_NEXT;
+}
+
+void take_mxcsr(DUALVM_ARGUMENTS) {
+    if (!s->mxcsr_in_host) take_mxcsr(*s);
+    DUALVM_TAIL std::bit_cast<Handler>(op->imm)(DUALVM_PASS);
 }
 
 u16 register_offset(const Operand& operand) { return static_cast<u16>(operand.reg * 8 + (operand.high8 ? 1 : 0)); }

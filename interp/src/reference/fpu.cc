@@ -1,5 +1,6 @@
 // The x87 and SSE instructions that the host unit cannot do for us: those about the state as a whole, and those with an
 // implied memory operand.
+#include <algorithm>
 #include <cstring>
 
 #include "../host_unit.h"
@@ -40,6 +41,12 @@ bool fx_address(State& s, const Insn& insn, Access access, u64& linear) {
     return true;
 }
 
+// ModeKey has to follow.
+Flow after_load(const State& s, const FxImage& before) {
+    const bool same = s.fx.masks_sse() == before.masks_sse() && s.fx.masks_x87() == before.masks_x87();
+    return same ? Flow::Next : Flow::Jump;
+}
+
 bool wide_pointers(const Insn& insn) {
     return insn.mnemonic == ZYDIS_MNEMONIC_FXSAVE64 || insn.mnemonic == ZYDIS_MNEMONIC_FXRSTOR64;
 }
@@ -71,21 +78,26 @@ Flow fxrstor(State& s, const Insn& insn) {
         image.fip &= 0xffffffff;
         image.fdp &= 0xffffffff;
     }
+    const FxImage before = s.fx;
     if (!insn.long_mode) std::copy(s.fx.xmm.begin() + 8, s.fx.xmm.end(), image.xmm.begin() + 8);
+    // Reserved bits of the control word have values of their own; an opcode has 11 bits.
+    image.fop &= 0x7ff;
+    image.fcw = static_cast<u16>((image.fcw & 0x1f3f) | 0x40);
     // The summary bit follows from flags and masks, whatever the image says.
     const bool pending = (image.fsw & ~image.fcw & 0x3f) != 0;
     image.fsw = static_cast<u16>((image.fsw & ~0x8080) | (pending ? 0x8080 : 0));
     image.mxcsr_mask = FxImage::kMxcsrMask;
     s.fx = image;
-    return Flow::Next;
+    return after_load(s, before);
 }
 
 Flow ldmxcsr(State& s, const Insn& insn) {
     u64 value = 0;
     if (!unit_available(s, Unit::Sse, false) || !read_operand(s, insn, 0, value)) return Flow::Fault;
     if ((value & ~u64{FxImage::kMxcsrMask}) != 0) return s.raise(GP, 0);
+    const FxImage before = s.fx;
     s.fx.mxcsr = static_cast<u32>(value);
-    return Flow::Next;
+    return after_load(s, before);
 }
 
 Flow stmxcsr(State& s, const Insn& insn) {
@@ -93,20 +105,25 @@ Flow stmxcsr(State& s, const Insn& insn) {
     return Flow::Next;
 }
 
-// MASKMOVQ, MASKMOVDQU: stores the bytes whose mask byte has its top bit set to DS:[RDI].
+// What every MMX instruction but EMMS does to the x87 registers: all of them are in use, and TOP is 0 (SDM vol.
+// 3A, 12.2).
+void begin_mmx(FxImage& image) {
+    // The image has registers in the order of the stack, of which MM0 is not always the first.
+    std::rotate(image.st.begin(), image.st.begin() + (8 - (image.fsw >> 11 & 7)) % 8, image.st.end());
+    image.fsw &= static_cast<u16>(~0x3800);
+    image.ftw = 0xff;
+}
+
+// MASKMOVQ, MASKMOVDQU: stores the bytes whose mask byte has its top bit set to DS:[RDI]. Whether the others' place may
+// fault is up to the CPU (SDM vol. 2B, "MASKMOVQ"); here as with CPUs of this model's maker, it does.
 Flow masked_store(State& s, const Insn& insn, Unit unit, const u8* data, const u8* mask, unsigned size) {
     if (!unit_available(s, unit, unit == Unit::Mmx)) return Flow::Fault;
-    const u64 base = s.cpu.general.gpr[RDI];
-    for (bool checking : {true, false}) {
-        for (unsigned i = 0; i < size; ++i) {
-            if ((mask[i] & 0x80) == 0) continue;
-            const u64 offset = (base + i) & size_mask(insn.address_size);
-            u64 linear = 0;
-            if (!linear_address(s, insn.segment, offset, 1, Access::Write, linear)) return Flow::Fault;
-            if (checking ? !check_linear(s, linear, 1, Access::Write) : !write_linear(s, linear, data + i, 1)) {
-                return Flow::Fault;
-            }
-        }
+    const u64 offset = s.cpu.general.gpr[RDI] & size_mask(insn.address_size);
+    u64 linear = 0;
+    if (!linear_address(s, insn.segment, offset, size, Access::Write, linear)) return Flow::Fault;
+    if (!check_linear(s, linear, size, Access::Write)) return Flow::Fault;
+    for (unsigned i = 0; i < size; ++i) {
+        if ((mask[i] & 0x80) != 0 && !write_linear(s, linear + i, data + i, 1)) return Flow::Fault;
     }
     return Flow::Next;
 }
@@ -117,8 +134,12 @@ Flow maskmovdqu(State& s, const Insn& insn) {
 }
 
 Flow maskmovq(State& s, const Insn& insn) {
-    return masked_store(s, insn, Unit::Mmx, s.fx.st[insn.operand[0].reg].data(), s.fx.st[insn.operand[1].reg].data(),
-                        8);
+    const FxImage before = s.fx;
+    begin_mmx(s.fx);
+    const Flow flow =
+        masked_store(s, insn, Unit::Mmx, s.fx.st[insn.operand[0].reg].data(), s.fx.st[insn.operand[1].reg].data(), 8);
+    if (flow == Flow::Fault) s.fx = before;
+    return flow;
 }
 
 // CRC32: the polynomial 11EDC6F41h, bit-reflected (SDM vol. 2A, "CRC32").

@@ -122,7 +122,7 @@ Flow verw(State& s, const Insn& insn) { return verify(s, insn, &Descriptor::is_w
 Flow arpl(State& s, const Insn& insn) {
     if (!has_descriptors(s)) return s.raise(UD);
     u64 destination = 0, source = 0;
-    if (!read_operand_for_update(s, insn, 0, destination) || !read_operand(s, insn, 1, source)) return Flow::Fault;
+    if (!read_operand(s, insn, 0, destination) || !read_operand(s, insn, 1, source)) return Flow::Fault;
     const bool lower = (destination & 3) < (source & 3);
     if (lower && !write_operand(s, insn, 0, (destination & ~u64{3}) | (source & 3))) return Flow::Fault;
     set_zero_flag(s, lower);
@@ -162,9 +162,15 @@ Flow mov_segment(State& s, const Insn& insn) {
     return load_and_continue(s, static_cast<SegmentName>(to.reg), static_cast<u16>(selector));
 }
 
+// With 32 bits, what is written are the selector's 16, and what lies above them stays as it is, as with all CPUs of
+// this model's maker (SDM vol. 2B, "PUSH").
 Flow push_segment(State& s, const Insn& insn) {
     const u16 selector = s.cpu.segments.seg[insn.operand[0].reg].selector;
-    return push(s, insn.operand_size, selector) ? Flow::Next : Flow::Fault;
+    const u64 top = (s.cpu.general.gpr[RSP] - insn.operand_size) & size_mask(stack_size(s));
+    const unsigned written = insn.operand_size == 4 ? 2 : insn.operand_size;
+    if (!write_value(s, SS, top, written, selector)) return Flow::Fault;
+    set_stack_pointer(s, top);
+    return Flow::Next;
 }
 
 Flow pop_segment(State& s, const Insn& insn) {

@@ -44,11 +44,20 @@ struct Run {
 
 enum class Element : u8 { Done, LastOfRun, Fault };
 
+// REP MOVS and REP STOS with 32-bit addresses in 64-bit mode: CPUs of this model's maker clear the upper halves of the
+// registers that move even if nothing is moved; every string instruction does so with RCX (not in the manual, but
+// guests can see it).
+void clear_upper_halves(const Run& run, std::initializer_list<Gpr> cleared) {
+    if (!run.insn.long_mode || run.insn.address_size != 4 || !(run.insn.rep || run.insn.repne)) return;
+    for (Gpr reg : cleared) write_gpr(run.s, reg, 4, run.s.cpu.general.gpr[reg]);
+}
+
 // Repeats `element` as the prefix says. `bulk(count)` may do several elements at once: it returns how many, 0 for none.
 template <class One, class Bulk>
 Flow repeat(const Run& run, One element, Bulk bulk) {
     State& s = run.s;
     if (!run.insn.rep && !run.insn.repne) return element() == Element::Fault ? Flow::Fault : Flow::Next;
+    clear_upper_halves(run, {RCX});
     // With TF set, the single-step trap comes behind every element (SDM vol. 3B, 17.3.1.4).
     u64 budget = flag(s, rflags::TF) ? 1 : kElementsAtOnce;
     while (true) {
@@ -101,6 +110,7 @@ Plain plain_run(const Run& run, SegmentName segment, u64 offset, u64 elements, A
 // MOVS: ES:[(R)DI] := DS:[(R)SI].
 Flow movs(State& s, const Insn& insn, unsigned size) {
     const Run run(s, insn, size);
+    clear_upper_halves(run, {RSI, RDI});
     auto one = [&] {
         u64 value = 0;
         if (!run.read_source(value) || !run.write_destination(value)) return Element::Fault;
@@ -127,6 +137,7 @@ Flow movs(State& s, const Insn& insn, unsigned size) {
 // STOS: ES:[(R)DI] := (R)AX.
 Flow stos(State& s, const Insn& insn, unsigned size) {
     const Run run(s, insn, size);
+    clear_upper_halves(run, {RDI});
     const u64 value = read_gpr(s, RAX, size);
     auto one = [&] {
         if (!run.write_destination(value)) return Element::Fault;
@@ -169,13 +180,13 @@ Element compared(const Run& run) {
     return (run.insn.rep && !zero) || (run.insn.repne && zero) ? Element::LastOfRun : Element::Done;
 }
 
-// A fault in the middle of CMPS or SCAS with REPE or REPNE gives back the flags from before the instruction; the
-// registers stay at the element that faulted (SDM vol. 2B, "REP").
+// A fault or a trap in the middle of CMPS or SCAS with REPE or REPNE gives back the flags from before the instruction;
+// the registers stay at the element that is next (SDM vol. 2B, "REP").
 template <class One>
 Flow repeat_comparison(const Run& run, One element) {
     const u64 before = run.s.cpu.general.rflags;
     const Flow flow = repeat(run, element, no_bulk);
-    if (flow == Flow::Fault) run.s.cpu.general.rflags = before;
+    if (flow == Flow::Fault || flow == Flow::Again) run.s.cpu.general.rflags = before;
     return flow;
 }
 
@@ -197,7 +208,8 @@ Flow cmps(State& s, const Insn& insn, unsigned size) {
     const Run run(s, insn, size);
     auto one = [&] {
         u64 a = 0, b = 0;
-        if (!run.read_source(a) || !run.read_destination(b)) return Element::Fault;
+        // In this order, which shows where both fault.
+        if (!run.read_destination(b) || !run.read_source(a)) return Element::Fault;
         set_flags(s, rflags::Arithmetic, subtract_with_flags(a, b, 0, size).flags);
         run.advance(RSI);
         run.advance(RDI);

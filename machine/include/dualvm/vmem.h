@@ -6,6 +6,7 @@
 // 3 GiB, and what is more than 3 GiB from 4 GiB on (below 4 GiB live the PC's MMIO devices).
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <span>
@@ -46,6 +47,20 @@ public:
     Expected<void> add_rom(u64 base, std::span<const u8> bytes);
     // Takes RAM away from [base, base+size) so that MMIO devices answer there (the VGA window at A0000h). Page-aligned.
     Expected<void> punch_hole(u64 base, u64 size);
+
+    // Shadowing, as a chipset's memory attribute registers do it in the last 256 KiB below 1 MiB: what a read finds
+    // there, RAM or what the BIOS ROM below 4 GiB has (nothing below E0000h: the bus floats), and whether writes reach
+    // the RAM. All is RAM to begin with. In pieces of 16 KiB; devices may call it while the guest runs. What add_rom()
+    // or punch_hole() have taken here stays as it is.
+    struct Shadow {
+        bool read_ram = true, write_ram = true;
+        bool operator==(const Shadow&) const = default;
+    };
+    static constexpr u64 kShadowBase = 0xc0000, kShadowEnd = 0x100000, kShadowGranule = 0x4000;
+    void set_shadow(u64 base, u64 size, Shadow shadow);
+    // A write to RAM that cannot be read, which engines see as one to ROM: false if it does not reach RAM. Within a
+    // piece.
+    bool write_shadowed(u64 address, const void* from, u64 size);
 
     // Bounds-checked access for loaders and devices (DMA). False if any byte is outside RAM (ROM can be read, not
     // written); then nothing was moved.
@@ -97,13 +112,22 @@ public:
 
 private:
     VMem() = default;
+    void cut(u64 base, u64 end);
+    void sort_regions();
+    void number_pages();
     void renumber();
+    void apply_shadows();
 
     u8* mapping_ = nullptr;
     u64 mapping_size_ = 0;
     u64 ram_size_ = 0;
     std::vector<MemoryRegion> regions_;
     std::vector<std::unique_ptr<u8[]>> rom_storage_;
+    struct ShadowPiece {
+        Shadow shadow{};
+        bool taken = false;
+    };
+    std::array<ShadowPiece, (kShadowEnd - kShadowBase) / kShadowGranule> shadows_{};
     std::vector<u64> dirty_;
     u64 page_count_ = 0;
     u64 dirty_generation_ = 0, map_generation_ = 0;

@@ -44,6 +44,7 @@ Expected<std::unique_ptr<Campaign>> Campaign::create(const CpuModel& model, cons
         if (!tested) return tl::unexpected(tested.error());
         campaign->tested_.push_back(std::move(*tested));
     }
+    campaign->distrust_ = campaign->oracle_->distrust();
     campaign->report_.oracle = campaign->oracle_->name();
     return campaign;
 }
@@ -57,28 +58,32 @@ void Campaign::count_coverage(const Case& c, const CaseAnalysis& analysis) {
 
 void Campaign::run(u64 index, const Case& c, const CaseAnalysis& analysis, std::size_t most_findings) {
     oracle_->run(c, oracle_result_);
-    if (const char* why = nothing_to_learn(oracle_result_)) {
-        ++report_.not_compared;
-        ++report_.reasons[why];
-        return;
-    }
-    ++report_.cases;
-    count_coverage(c, analysis);
+    bool counted = false;
     for (const auto& tested : tested_) {
         tested->run(c, tested_result_);
-        const auto differences = compare_results(c, analysis, oracle_result_, tested_result_, oracle_->ignored_flags());
-        if (differences.empty()) continue;
+        if (const char* why = nothing_to_learn(c, analysis, oracle_result_, tested_result_, distrust_)) {
+            ++report_.not_compared;
+            ++report_.reasons[why];
+            return;
+        }
+        if (!std::exchange(counted, true)) {
+            ++report_.cases;
+            count_coverage(c, analysis);
+        }
+        const auto found_here = compare_results(c, analysis, oracle_result_, tested_result_, distrust_);
+        if (found_here.empty()) continue;
         ++report_.different;
-        found(index, c, analysis, *tested, differences, most_findings);
+        found(index, c, analysis, *tested, found_here, most_findings);
         return;  // the others are likely to be wrong in the same way
     }
 }
 
-std::vector<FieldDifference> Campaign::differences(const Case& c, const CaseAnalysis& analysis, Runner& tested) {
+std::optional<std::vector<FieldDifference>> Campaign::differences(const Case& c, const CaseAnalysis& analysis,
+                                                                  Runner& tested) {
     oracle_->run(c, oracle_result_);
-    if (nothing_to_learn(oracle_result_) != nullptr) return {};
     tested.run(c, tested_result_);
-    return compare_results(c, analysis, oracle_result_, tested_result_, oracle_->ignored_flags());
+    if (nothing_to_learn(c, analysis, oracle_result_, tested_result_, distrust_) != nullptr) return std::nullopt;
+    return compare_results(c, analysis, oracle_result_, tested_result_, distrust_);
 }
 
 void Campaign::found(u64 index, const Case& c, const CaseAnalysis& analysis, Runner& tested,
@@ -92,14 +97,30 @@ void Campaign::found(u64 index, const Case& c, const CaseAnalysis& analysis, Run
     const auto still_fails = [&](const Case& smaller) {
         const CaseAnalysis of = analyser_.analyse(smaller);
         if (of.tainted) return false;
-        return share_a_field(before, differences(smaller, of, tested));
+        const auto now = differences(smaller, of, tested);
+        return now && share_a_field(before, *now);
+    };
+    const auto without_first = [&](const Case& of, unsigned bytes) -> std::optional<Case> {
+        Case first = of;
+        first.code.resize(bytes);
+        oracle_->run(first, oracle_result_);
+        if (!oracle_result_.reached_filler(first) || oracle_result_.general.rip != first.code_end())
+            return std::nullopt;
+        Case rest = of;
+        rest.code.erase(rest.code.begin(), rest.code.begin() + bytes);
+        rest.code_offset += bytes;
+        rest.gpr = oracle_result_.general.gpr;
+        rest.rflags = (oracle_result_.general.rflags & ring3::kFreeFlags) | rflags::Fixed1 | rflags::IF;
+        rest.fpu = oracle_result_.fpu;
+        rest.window = oracle_result_.window;
+        return rest;
     };
     Finding finding;
     finding.index = index;
     finding.tested = tested.name();
-    finding.smallest = shrink(analyser_, c, still_fails);
+    finding.smallest = shrink(analyser_, c, still_fails, without_first);
     const CaseAnalysis of = analyser_.analyse(finding.smallest);
-    const auto after = differences(finding.smallest, of, tested);
+    const auto after = differences(finding.smallest, of, tested).value_or(before);
     const std::string late = signature(of, after);
     if (const auto known = seen_.find(late); known != seen_.end()) {
         ++report_.findings[known->second].times;

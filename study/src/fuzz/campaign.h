@@ -15,6 +15,7 @@ public:
     static Expected<std::unique_ptr<Campaign>> create(const CpuModel& model, const FuzzSubjects& subjects);
 
     const Runner& oracle() const { return *oracle_; }
+    const Distrust& distrust() const { return distrust_; }
     // Runs a case everywhere, notes coverage, and shrinks it if it fails in a way not seen before.
     void run(u64 index, const Case& c, const CaseAnalysis& analysis, std::size_t most_findings);
 
@@ -25,11 +26,14 @@ private:
     void count_coverage(const Case& c, const CaseAnalysis& analysis);
     void found(u64 index, const Case& c, const CaseAnalysis& analysis, Runner& tested,
                const std::vector<FieldDifference>& differences, std::size_t most_findings);
-    std::vector<FieldDifference> differences(const Case& c, const CaseAnalysis& analysis, Runner& tested);
+    // Runs it on both; nothing if there is nothing to learn from it.
+    std::optional<std::vector<FieldDifference>> differences(const Case& c, const CaseAnalysis& analysis,
+                                                            Runner& tested);
 
     FormNames names_;
     Analyser analyser_;
     std::unique_ptr<Runner> oracle_;
+    Distrust distrust_;
     std::vector<std::unique_ptr<Runner>> tested_;
     CaseResult oracle_result_, tested_result_;
     FuzzReport report_;

@@ -40,13 +40,35 @@ Expected<std::unique_ptr<EngineRunner>> EngineRunner::create(std::string name, c
         return fail(ExitStatus::EngineUnavailable,
                     "the engine " + runner->name_ + " cannot run a NOP at ring 3 and come back: " + result.text);
     }
-    if (runner->direct_) {
-        // Some hosts' KVM drops flags on the way to ring 3.
-        nop.rflags |= ring3::kFreeFlags & ~rflags::TF;
-        runner->run(nop, result);
-        runner->ignored_flags_ = (nop.rflags ^ result.general.rflags) & ring3::kFreeFlags;
-    }
+    if (runner->direct_) runner->find_distrust();
     return runner;
+}
+
+// What the CPU itself does with these few is known.
+void EngineRunner::find_distrust() {
+    constexpr u8 kInvalidOpcode = 6, kStackFault = 12, kGeneralProtection = 13;
+    distrust_.other_maker = host_is_of_other_maker();
+    CaseResult result;
+    Case flags;
+    flags.code = {0x90};
+    flags.rflags |= ring3::kFreeFlags & ~rflags::TF;
+    run(flags, result);
+    distrust_.flags = (flags.rflags ^ result.general.rflags) & ring3::kFreeFlags;
+
+    Case selector;
+    selector.code = {0x8c, 0xd8};  // mov eax, ds
+    run(selector, result);
+    distrust_.selectors = result.general.gpr[RAX] != ring3::kData;
+
+    // Where KVM emulates what raised #GP at ring 3, its emulator may not know the instruction, or not know that it
+    // faults.
+    Case misaligned;
+    misaligned.code = {0x0f, 0x59, 0x00};  // mulps xmm0, [rax]
+    misaligned.gpr[RAX] = ring3::kWindow + 1;
+    run(misaligned, result);
+    if (result.vector != kGeneralProtection || result.general.rip != misaligned.code_begin()) {
+        distrust_.vectors = 1u << kInvalidOpcode | 1u << kStackFault | 1u << kGeneralProtection;
+    }
 }
 
 bool EngineRunner::can_run(CpuMode mode) const {

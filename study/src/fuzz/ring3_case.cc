@@ -10,4 +10,6 @@ bool CaseResult::reached_filler(const Case& of) const {
     return rip < of.code_begin() || rip >= of.code_end();
 }
 
+bool host_is_of_other_maker() { return __builtin_cpu_is("intel") == 0; }
+
 }  // namespace dualvm::study

@@ -62,7 +62,7 @@ public:
         word(kGdtPage + (ring3::kCode64 & ~7u), descriptor(kCodeAccess | kRing3 | Segment::L));
         word(kGdtPage + kTssSelector, (kTss & 0xffffff) << 16 | u64{kBusyTss} << 40 | 0x67);
         word(kGdtPage + kTssSelector + 8, kTss >> 32);
-        word(kTssPage + 4, kStackTop);  // RSP0
+        word(kTssPage + 4, kStackTop);      // RSP0
         constexpr u16 kBehindLimit = 0x68;  // no I/O permission bitmap
         vmem_.write_value(kTssPage + 0x66, kBehindLimit);
         for (u64 vector = 0; vector < kVectors; ++vector) {

@@ -18,6 +18,7 @@ enum class Protocol : u8 {
     Linux64,    // Linux boot protocol, 64-bit entry
     Pvh,        // Xen's PVH direct boot, 32-bit protected mode
     Sector,     // a raw boot sector, real mode
+    Firmware,   // a BIOS, which boots what it finds; not for a kernel
 };
 const char* to_string(Protocol protocol);  // "auto", "multiboot", "linux32" ...
 // The protocol of that name; an Error of status Usage that lists the names if there is none.
@@ -25,7 +26,8 @@ Expected<Protocol> protocol_from_name(std::string_view name);
 
 // What `dualvm run` is told about the guest.
 struct BootConfig {
-    std::string kernel;               // path of the image
+    std::string kernel;               // path of the image; empty: firmware runs
+    std::string firmware{};           // path of a BIOS image
     std::vector<std::string> initrd;  // modules, each "path arguments"; see split_initrd()
     std::string append;               // command line
     Protocol protocol = Protocol::Auto;

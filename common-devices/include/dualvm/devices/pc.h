@@ -1,16 +1,35 @@
 // The PC: every device made, wired and mapped on one Machine.
 #pragma once
 
+#include <array>
 #include <ctime>
 #include <functional>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
+#include "dualvm/devices/fw_cfg.h"
+#include "dualvm/devices/pci.h"
+#include "dualvm/devices/rtc_mc146818.h"
 #include "dualvm/devices/uart16550.h"
 #include "dualvm/devices/vga_text.h"
+#include "dualvm/disk.h"
 #include "dualvm/machine.h"
 
 namespace dualvm::devices {
+
+// A drive on an IDE cable. A hard disk has a disk; a CD-ROM drive may be empty.
+struct IdeDriveConfig {
+    Disk* disk = nullptr;
+    bool cdrom = false;
+};
+
+struct FirmwareConfig {
+    std::function<void(u8)> log{};  // what it writes to port 402h; there is no such port if empty
+    bool boot_menu = false;
+};
 
 struct PcConfig {
     std::function<void(u8)> serial_output{};         // COM1; dropped if empty
@@ -18,8 +37,11 @@ struct PcConfig {
     // Time of day at power-on. Default: the host's under a host clock, 2000-01-01 00:00:00 UTC under a virtual one, so
     // that a run is the same every time.
     std::optional<std::time_t> start_time{};
-    // Firmware runs before the guest. Without it, devices start as firmware would have left them.
-    bool firmware = false;
+    // Primary master and slave, secondary master and slave: hda to hdd. Disks must outlive the machine.
+    std::array<std::optional<IdeDriveConfig>, 4> ide_drives{};
+    std::array<Disk*, 2> floppies{};  // in drives A: and B:; nullptr: no such drive
+    // Firmware runs before the guest, and is told this. Without, devices start as firmware would have left them.
+    std::optional<FirmwareConfig> firmware{};
     bool acpi = true;  // power management hardware, and a Platform that tells of it
 };
 
@@ -34,11 +56,20 @@ public:
     // True if serial_input() can wake a guest that waits in HLT.
     bool serial_input_interrupts() const { return com1_->interrupts_on_input(); }
     const VgaText& vga() const { return *vga_; }
+    PciBus& pci() { return *pci_; }
+    // A file for firmware to ask for; of no use without it.
+    void add_firmware_file(const std::string& name, std::vector<u8> bytes);
+    // Tells firmware where to look for what to boot: of the letters a (floppies), c (hard disks), d (CD-ROMs) and n
+    // (network), up to three.
+    void set_boot_order(std::string_view letters);
 
 private:
     Pc() = default;
+    PciBus* pci_ = nullptr;
     Uart16550* com1_ = nullptr;
     VgaText* vga_ = nullptr;
+    RtcMc146818* rtc_ = nullptr;
+    FwCfg* fw_cfg_ = nullptr;
 };
 
 }  // namespace dualvm::devices

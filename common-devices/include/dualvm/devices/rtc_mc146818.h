@@ -26,6 +26,11 @@ public:
     void save(ArchiveWriter& out) const override;
     void load(ArchiveReader& in) override;
 
+    // The kinds of floppy drives A: and B: as the PC/AT's set-up program wrote them; 0 for none.
+    void set_floppy_drives(const std::array<u8, 2>& kinds);
+    // Where SeaBIOS looks for what to boot from, first to last: numbers of kinds of drives, 0 for none.
+    void set_boot_order(const std::array<u8, 3>& kinds);
+
     bool nmi_masked() const { return (index_ & 0x80) != 0; }  // port 70h bit 7; this PC has no source of NMI yet
 
 private:

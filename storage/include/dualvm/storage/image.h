@@ -58,7 +58,7 @@ public:
 
 struct OpenOptions {
     // Not given: found out by looking. The guest decides what a raw image looks like, so give it where you know it.
-    std::optional<Format> format;
+    std::optional<Format> format = {};
     bool writable = false;
     bool locked = true;
     bool backing = true;  // false: only this file; what it does not have reads as zeros

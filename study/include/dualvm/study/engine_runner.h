@@ -23,12 +23,12 @@ public:
     // Engines that emulate everything can run both. One that lets the CPU run guest code is an oracle only where it
     // does: where the host's kernel emulates ring 3, too, there is nothing to learn about the CPU.
     bool can_run(CpuMode mode) const override;
-    u64 ignored_flags() const override { return ignored_flags_; }
+    Distrust distrust() const override { return distrust_; }
     void run(const Case& c, CaseResult& result) override;
 
 private:
     EngineRunner() = default;
-    void build_world();
+    void find_distrust();
     void enter(const Case& c);
     void read_result(CaseResult& result);
     void lost(CaseResult& result, std::string text);
@@ -36,7 +36,7 @@ private:
     std::string name_;
     std::unique_ptr<Machine> machine_;
     std::unique_ptr<Engine> engine_;
-    u64 ignored_flags_ = 0;
+    Distrust distrust_;
     bool direct_ = false;         // lets the CPU run guest code
     bool must_restore_ = true;    // the CPU is not in the kernel's HLT
     FpuGroup fpu_;                // what the engine has at the moment

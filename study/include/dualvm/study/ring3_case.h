@@ -65,15 +65,26 @@ struct CaseResult {
     bool reached_filler(const Case& of) const;
 };
 
+// What of a runner's results is not the CPU's own: a host's KVM may answer some of ring 3's questions itself.
+struct Distrust {
+    u64 flags = 0;           // bits of RFLAGS that get lost on the way into or out of a case
+    u32 vectors = 0;         // exceptions (bits 1 << vector) that it may raise in place of others, or swallow
+    bool selectors = false;  // segment registers hold other selectors than they should
+    // The CPU is of another maker than the CPU model is, which where the manuals allow both does as its maker's do.
+    bool other_maker = false;
+};
+
 // What runs cases. One of them is what is being tested, the others are oracles.
 class Runner {
 public:
     virtual ~Runner() = default;
     virtual const char* name() const = 0;  // "native", "kvm", "interp"
     virtual bool can_run(CpuMode mode) const = 0;
-    // Flags that get lost on the way into or out of a case, and so say nothing.
-    virtual u64 ignored_flags() const { return 0; }
+    virtual Distrust distrust() const { return {}; }
     virtual void run(const Case& c, CaseResult& result) = 0;
 };
+
+// Is the host's CPU of another maker than the CPU model, which is Intel's?
+bool host_is_of_other_maker();
 
 }  // namespace dualvm::study
