@@ -243,7 +243,6 @@ const char* footer(Command command) {
         case Command::Disasm: return kDisasm.c_str();
         case Command::Fuzz: return kFuzz.c_str();
         case Command::Img: return kImg.c_str();
-        case Command::Img: return kImg.c_str();
     }
     return "";
 }

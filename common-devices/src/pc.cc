@@ -63,7 +63,7 @@ void attach_drives(Piix3Ide& ide, const PcConfig& config) {
 }
 
 // What ACPI tables say of this PC.
-Platform describe() {
+Platform describe(bool floppy) {
     Platform p;
     p.pm1_event = kAcpiBase + AcpiPm::kEvent;
     p.pm1_control = kAcpiBase + AcpiPm::kControl;
@@ -79,6 +79,7 @@ Platform describe() {
     p.timer_input = kTimerInput;
     p.level_inputs = 1u << kIrqAcpi | kPciInterrupts;
     p.com1 = true;
+    p.floppy = floppy;
     p.pci = true;
     p.pci_router_slot = kPiix3Slot;
     p.pci_router_register = Piix3Isa::kPirqRoute;
@@ -159,7 +160,8 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     auto owned_bus = std::make_unique<PciBus>(machine.vio());
     PciBus& bus = *owned_bus;
     pc->pci_ = &bus;
-    auto& host_bridge = machine.own(std::make_unique<I440Fx>(machine.vmem(), I440Fx::AfterReset::Ram));
+    auto& host_bridge = machine.own(
+        std::make_unique<I440Fx>(machine.vmem(), config.firmware ? I440Fx::AfterReset::Rom : I440Fx::AfterReset::Ram));
     Piix3Isa::IsaInterrupts isa_interrupts;
     for (unsigned irq = 0; irq < isa_interrupts.size(); ++irq) isa_interrupts[irq] = isa_interrupt(irq);
     auto& isa_bridge = machine.own(std::make_unique<Piix3Isa>(bus, std::move(isa_interrupts)));
@@ -236,7 +238,7 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
         if (auto added = machine.vio().ports().add(kAcpiBase, AcpiPm::kSize, pm); !added) {
             return tl::unexpected(added.error());
         }
-        machine.set_platform(describe());
+        machine.set_platform(describe(floppy_kinds(config) != std::array<u8, 2>{}));
     }
     return pc;
 }

@@ -38,7 +38,10 @@ u64 line_mask(u64 first, u64 size) {
 }  // namespace
 
 BlockCache::BlockCache(State& state, u64 bytes)
-    : decoder_(std::make_unique<Decoder>()), arena_bytes_(std::max<u64>(bytes, kLargestBlock)), buckets_(kBuckets) {
+    : decoder_(std::make_unique<Decoder>()),
+      decoded_(kMaxInstructions),
+      arena_bytes_(std::max<u64>(bytes, kLargestBlock)),
+      buckets_(kBuckets) {
     arena_ = std::unique_ptr<u8, FreeDeleter>(static_cast<u8*>(std::malloc(arena_bytes_)));
     state.recent = recent_.get();
     u64 pages = 0;
@@ -91,6 +94,7 @@ bool BlockCache::translate_fetch(State& s, u64 linear, u64& physical) {
         u64 found = 0;
         if (!translate(s, page | (linear & kPageMask), Access::Execute, s.user, found)) return false;
         e = {.page = page, .key = s.block_key, .physical = found & ~kPageMask};
+        s.executed_pages.add(page);
     }
     physical = e.physical | (linear & kPageMask);
     return true;
@@ -189,11 +193,10 @@ Block* BlockCache::build(State& s, u64 physical) {
     const bool floating = page == nullptr;
     if (floating) page = kFloatingBus.data();
 
-    std::array<Insn, kMaxInstructions> insns;
     unsigned count = 0;
     u64 offset = physical & kPageMask, bytes = 0, second_page = 0;
     while (count < kMaxInstructions && offset < kPageSize) {
-        Insn& insn = insns[count];
+        Insn& insn = decoded_[count];
         const u64 here = (rip + bytes) & rip_mask;
         const auto available = static_cast<std::size_t>(std::min<u64>(15, kPageSize - offset));
         std::array<u8, 15> buffer{};
@@ -231,7 +234,7 @@ Block* BlockCache::build(State& s, u64 physical) {
     auto* block = static_cast<Block*>(allocate(sizeof(Block) + (count + 1) * sizeof(Op)));
     *block = Block{};
     auto* kept = static_cast<Insn*>(allocate(count * sizeof(Insn)));
-    std::copy_n(insns.begin(), count, kept);
+    std::copy_n(decoded_.begin(), count, kept);
     block->rip = rip;
     block->physical = physical;
     block->second_page = second_page;
@@ -254,7 +257,8 @@ void BlockCache::note_code(State& s, Block& block, u64 physical, u64 size) {
     if (page >= pages_) return;
     PageInfo& info = page_info_.get()[page];
     if (info.code_lines == 0) {
-        code_pages_.push_back(page);
+        if (!info.listed) code_pages_.push_back(page);
+        info.listed = true;
         // Stores to the page must be seen from now on.
         const u8* host = s.machine->vmem().host_page(page * kPageSize);
         for (Tlb& tlb : s.tlbs) {
@@ -325,7 +329,6 @@ void BlockCache::forget_range(State& s, u64 physical, u64 size) {
         return false;
     });
     info.code_lines = lines;
-    if (lines == 0) std::erase(code_pages_, physical / kPageSize);
 }
 
 void BlockCache::forget_all(State& s) {

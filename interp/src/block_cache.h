@@ -25,9 +25,10 @@ public:
     // Works out the ModeKey again: after anything that may have changed CS, SS, CPL, CR0, EFER or RFLAGS.AC.
     void refresh_mode(State& s);
 
-    // Linear -> physical has changed.
+    // Linear -> physical has changed for pages with code.
     void mapping_changed(State& s) {
         if (++s.map_generation == 0) forget_all(s);  // the numbers have come round: old links must not seem new
+        s.executed_pages.clear();
         refresh_key(s);
     }
 
@@ -47,6 +48,7 @@ private:
     };
     struct PageInfo {
         u64 code_lines;  // 64-byte lines that hold code, one bit each
+        bool listed;     // in code_pages_
         Block* blocks;   // those whose first byte lies in this page
     };
     struct FreeDeleter {
@@ -73,12 +75,13 @@ private:
     u64 cs_base_ = 0;
     std::array<FetchEntry, kFetchTlb> fetch_tlb_{};
     std::unique_ptr<Decoder> decoder_;
+    std::vector<Insn> decoded_;  // of the block that is being built
     std::unique_ptr<u8, FreeDeleter> arena_;
     u64 arena_bytes_, arena_used_ = 0;
     std::vector<Block*> buckets_;
     std::unique_ptr<PageInfo, FreeDeleter> page_info_;  // by physical page
     u64 pages_ = 0;
-    std::vector<u64> code_pages_;   // pages with code_lines != 0
+    std::vector<u64> code_pages_;   // pages that hold or held code
     std::vector<Block*> crossing_;  // blocks whose instruction runs over into the next page
     u64 built_ = 0, forgotten_ = 0, emptied_ = 0;
 };

@@ -154,26 +154,12 @@ Decoder::Decoder() : impl_(std::make_unique<Impl>()) {
 
 Decoder::~Decoder() = default;
 
-bool Decoder::full() const { return impl_->routines.full(); }
-
-void Decoder::forget() {
-    impl_->units.clear();
-    impl_->routines.forget();
-}
-
 const UnitInsn* Decoder::Impl::keep(const UnitInsn& unit) {
     std::deque<UnitInsn>& alike = units[unit.routine];
     for (const UnitInsn& known : alike) {
         if (known == unit) return &known;
     }
     return &alike.emplace_back(unit);
-}
-
-bool Decoder::has_room_for(std::size_t count) const { return impl_->routines.has_room_for(count); }
-
-void Decoder::forget_units() {
-    impl_->units.clear();
-    impl_->routines.clear();
 }
 
 DecodeResult Decoder::decode(std::span<const u8> bytes, unsigned code_size, u64 rip, Insn& insn) const {

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -64,18 +65,27 @@ constexpr u8 kAfter[] = {
 }  // namespace
 
 const void* HostUnitRoutines::find_or_make(std::span<const u8> encoding) {
-    std::vector<u8> key(encoding.begin(), encoding.end());
-    if (const auto found = routines_.find(key); found != routines_.end()) return found->second;
-    const std::size_t bytes = sizeof kBefore + encoding.size() + sizeof kAfter;
-    if (writable_ == nullptr || kBytes - used_ < bytes) return nullptr;
-    u8* to = writable_ + used_;
-    std::memcpy(to, kBefore, sizeof kBefore);
-    std::memcpy(to + sizeof kBefore, encoding.data(), encoding.size());
-    std::memcpy(to + sizeof kBefore + encoding.size(), kAfter, sizeof kAfter);
-    const void* routine = executable_ + used_;
-    used_ += (bytes + 15) & ~std::size_t{15};
-    routines_.emplace(std::move(key), routine);
-    return routine;
+    std::vector<u8> routine(std::begin(kBefore), std::end(kBefore));
+    routine.insert(routine.end(), encoding.begin(), encoding.end());
+    routine.insert(routine.end(), std::begin(kAfter), std::end(kAfter));
+    return keep(std::move(routine));
+}
+
+const void* HostUnitRoutines::find_or_make_bare(std::span<const u8> encoding) {
+    constexpr u8 kRet = 0xc3;
+    std::vector<u8> routine(encoding.begin(), encoding.end());
+    routine.push_back(kRet);
+    return keep(std::move(routine));
+}
+
+const void* HostUnitRoutines::keep(std::vector<u8> routine) {
+    if (const auto found = routines_.find(routine); found != routines_.end()) return found->second;
+    if (writable_ == nullptr || kBytes - used_ < routine.size()) return nullptr;
+    std::memcpy(writable_ + used_, routine.data(), routine.size());
+    const void* at = executable_ + used_;
+    used_ = std::min(kBytes, used_ + ((routine.size() + 15) & ~std::size_t{15}));
+    routines_.emplace(std::move(routine), at);
+    return at;
 }
 
 void HostUnitRoutines::forget() {
@@ -98,6 +108,7 @@ void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxIma
     const u16 fop = image.fop;
     std::bit_cast<Routine>(unit.routine)(memory, &registers, &image);
     __builtin_ia32_ldmxcsr(host_mxcsr);
+    if (unit.loads_pointers) return;
     // What the host's unit has there tells of the routine.
     image.fip = fip;
     image.fdp = fdp;

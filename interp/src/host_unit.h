@@ -19,13 +19,17 @@ namespace dualvm::interp {
 struct UnitInsn {
     enum class Unit : u8 { X87, Mmx, Sse };
     Unit unit = Unit::X87;
-    bool waits = true;     // x87: reports a pending exception first (FNINIT, FNSTSW ... do not)
-    bool control = false;  // x87: leaves the instruction and data pointers alone
+    bool waits = true;            // x87: reports a pending exception first (FNINIT, FNSTSW ... do not)
+    bool control = false;         // x87: leaves the instruction and data pointers alone ...
+    bool loads_pointers = false;  // ... or gives them other values (FNINIT, FLDENV ...)
     bool reads_memory = false, writes_memory = false;
     bool aligned = false;      // the 16-byte memory operand must be aligned
     u8 memory_operand = 0xff;  // index in Insn::operand, 0xff if none
     u8 gpr_operand = 0xff;     // index in Insn::operand of the register that was moved to RAX
     const void* routine = nullptr;
+    // For the fast handlers: the instruction and nothing else, its operands moved to XMM0 (the destination), XMM1, RAX
+    // and [RDI]. nullptr where no handler uses it.
+    const void* bare = nullptr;
     // x87: what is stored depends on the arithmetic, which may raise an exception instead.
     bool stores_result() const { return unit == Unit::X87 && writes_memory && waits && !control; }
     bool operator==(const UnitInsn&) const = default;
@@ -41,6 +45,9 @@ public:
 
     // The routine that executes `encoding`, in which the memory operand is [RDI]. nullptr: no executable memory.
     const void* find_or_make(std::span<const u8> encoding);
+    // The same without loading and saving any state.
+    const void* find_or_make_bare(std::span<const u8> encoding);
+
     // A guest can use more different instructions than there is room for: then all are forgotten and made again.
     bool full() const { return writable_ != nullptr && kBytes - used_ < kSpare; }
     void forget();
@@ -48,6 +55,8 @@ public:
 private:
     static constexpr std::size_t kSpare = std::size_t{1} << 15;  // more than one block's instructions take
     static constexpr std::size_t kBytes = std::size_t{1} << 20;
+    const void* keep(std::vector<u8> routine);
+
     std::map<std::vector<u8>, const void*> routines_;
     u8* writable_ = nullptr;  // two views of the same memory: never both writable and executable
     u8* executable_ = nullptr;

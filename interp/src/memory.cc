@@ -248,6 +248,7 @@ bool translate_walk(State& s, u64 linear, Access access, bool user, Walk& w) {
             write_physical_ram<u32>(s, w.entry_address[i], static_cast<u32>(wanted));
         }
     }
+    if (w.page_bytes != kPageSize) s.large_regions.add(linear);
     return true;
 }
 
@@ -267,23 +268,27 @@ bool peek_translate(const State& s, u64 linear, u64& physical) {
 }
 
 void flush_tlb(State& s) {
-    for (Tlb& tlb : s.tlbs) {
-        tlb.read.fill(TlbEntry{});
-        tlb.write.fill(TlbEntry{});
-    }
+    for (Tlb& tlb : s.tlbs) tlb.flush();
+    s.large_regions.clear();
     s.forget_stack_pages();
     s.blocks->mapping_changed(s);
 }
 
 void flush_tlb_page(State& s, u64 linear) {
     const u64 page = linear & ~kPageMask;
+    // All of a large page goes, by whichever of its addresses it is named (SDM vol. 3A, 4.10.4.1).
+    const bool large = s.large_regions.may_have(linear);
     for (Tlb& tlb : s.tlbs) {
-        const std::size_t i = (page / kPageSize) % Tlb::kEntries;
+        if (large) {
+            tlb.flush_where([&](u64 tag) { return (tag ^ linear) >> 22 == 0; });
+            continue;
+        }
+        const std::size_t i = Tlb::index(page);
         if (tlb.read[i].tag == page) tlb.read[i] = {};
         if (tlb.write[i].tag == page) tlb.write[i] = {};
     }
     s.forget_stack_pages();
-    s.blocks->mapping_changed(s);
+    if (large || s.executed_pages.may_have(page)) s.blocks->mapping_changed(s);
 }
 
 void privilege_changed(State& s) {
@@ -333,7 +338,6 @@ bool translate_piece(State& s, u64 linear, Access access, bool user, Piece& piec
     const bool current = user == s.user;
     Tlb& tlb = s.tlbs[user ? 1 : 0];
     auto& entries = access == Access::Write ? tlb.write : tlb.read;
-    TlbEntry& entry = entries[(linear / kPageSize) % Tlb::kEntries];
     Walk w;
     if (!translate_walk(s, linear, access, user, w)) return false;
     const VMem& vmem = s.machine->vmem();
@@ -349,9 +353,7 @@ bool translate_piece(State& s, u64 linear, Access access, bool user, Piece& piec
         s.machine->vmem().mark_dirty(*region, piece.physical);
         if (s.blocks->page_has_code(piece.physical)) return true;  // every store there must be seen
     }
-    const u64 page = linear & ~kPageMask;
-    entry.tag = page;
-    entry.addend = reinterpret_cast<u64>(piece.host) - linear;
+    tlb.remember(entries, linear & ~kPageMask, reinterpret_cast<u64>(piece.host) - linear);
     return true;
 }
 
@@ -407,7 +409,7 @@ bool check_linear(State& s, u64 linear, unsigned size, Access access, Privilege 
 u8* host_address(State& s, u64 linear, Access access) {
     if (s.watching_data) return nullptr;  // every access is looked at
     auto& entries = access == Access::Write ? s.tlb->write : s.tlb->read;
-    const TlbEntry& entry = entries[(linear / kPageSize) % Tlb::kEntries];
+    const TlbEntry& entry = entries[Tlb::index(linear)];
     const u64 page = linear & ~kPageMask;
     if (entry.tag != page) {
         const Fault fault = s.fault;
@@ -424,7 +426,7 @@ u8* host_address(State& s, u64 linear, Access access) {
 
 bool read_linear(State& s, u64 linear, void* into, unsigned size, Privilege who) {
     if (s.watching_data && who == Privilege::Current) note_data_access(s, linear, size, false);
-    const TlbEntry& entry = s.tlb->read[(linear / kPageSize) % Tlb::kEntries];
+    const TlbEntry& entry = s.tlb->read[Tlb::index(linear)];
     if (entry.tag == ((linear + size - 1) & ~kPageMask) && (who == Privilege::Current || !s.user) &&
         aligned_or_unchecked(s, linear, size, who)) {
         std::memcpy(into, reinterpret_cast<const void*>(linear + entry.addend), size);
@@ -447,7 +449,7 @@ bool read_linear(State& s, u64 linear, void* into, unsigned size, Privilege who)
 
 bool write_linear(State& s, u64 linear, const void* from, unsigned size, Privilege who) {
     if (s.watching_data && who == Privilege::Current) note_data_access(s, linear, size, true);
-    const TlbEntry& entry = s.tlb->write[(linear / kPageSize) % Tlb::kEntries];
+    const TlbEntry& entry = s.tlb->write[Tlb::index(linear)];
     if (entry.tag == ((linear + size - 1) & ~kPageMask) && (who == Privilege::Current || !s.user) &&
         aligned_or_unchecked(s, linear, size, who)) {
         std::memcpy(reinterpret_cast<void*>(linear + entry.addend), from, size);

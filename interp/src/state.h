@@ -10,6 +10,7 @@
 #include "fx_image.h"
 #include "insn.h"
 #include "optimisations.h"
+#include "tlb.h"
 
 namespace dualvm::interp {
 
@@ -42,19 +43,6 @@ struct Fault {
 };
 
 enum class Access : u8 { Read, Write, Execute };
-
-// A direct-mapped translation cache: linear page -> host address. One for each kind of access and privilege.
-struct TlbEntry {
-    // Not page-aligned, and not so by its upper bits alone: never equal to a page's address, with or without the four
-    // low bits of what is looked for (host_to_read_aligned).
-    static constexpr u64 kInvalid = 0x800;
-    u64 tag = kInvalid;  // linear address of the page
-    u64 addend = 0;      // host address = linear address + addend
-};
-struct Tlb {
-    static constexpr unsigned kEntries = 1024;
-    std::array<TlbEntry, kEntries> read{}, write{};
-};
 
 struct Block;
 struct Op;
@@ -119,6 +107,8 @@ struct State {
     bool in_chain = false;              // `ticks` is what handlers keep: the rest of the block is already taken off
     i64 slice = 0;                      // instructions given to this slice
     std::array<Tlb, 2> tlbs;            // [0] supervisor, [1] user
+    PageFilter executed_pages{12};      // linear pages of the code that has been found since the map changed
+    PageFilter large_regions{22};       // 4 MiB regions of which large pages have been used since the last flush
 
     // Sets the fault and gives the Flow to return: `return state.raise(GP, 0);`
     Flow raise(Vector vector) {

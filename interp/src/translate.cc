@@ -116,7 +116,7 @@ Handler choose(const Insn& insn, const Position& at, u32 mode, const Optimisatio
         if (Handler handler = family(choice, op)) return handler;
     }
     if (use.sse && (mode & ModeKey::kSse) != 0) {
-        for (auto family : {fast::choose_sse_move, fast::choose_sse_integer}) {
+        for (auto family : {fast::choose_sse_move, fast::choose_sse_integer, fast::choose_sse_routine}) {
             if (Handler handler = family(choice, op)) return handler;
         }
     }

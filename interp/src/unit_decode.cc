@@ -45,6 +45,16 @@ bool controls(ZydisMnemonic mnemonic) {
     }
 }
 
+bool loads_pointers(ZydisMnemonic mnemonic) {
+    switch (mnemonic) {
+        case ZYDIS_MNEMONIC_FNINIT:
+        case ZYDIS_MNEMONIC_FNSAVE:
+        case ZYDIS_MNEMONIC_FLDENV:
+        case ZYDIS_MNEMONIC_FRSTOR: return true;
+        default: return false;
+    }
+}
+
 // 16-byte memory operands of legacy SSE instructions are aligned, but for these (SDM vol. 1, 10.8.3; SSE4.2 string
 // instructions: vol. 2B).
 bool tolerates_misalignment(ZydisMnemonic mnemonic) {
@@ -88,6 +98,50 @@ bool touches_mmx_only(const ZydisDecodedInstruction& zydis, const ZydisDecodedOp
     return !xmm && has_mmx_register(zydis, operands);
 }
 
+// REX and ModRM fields that say where operands are.
+struct Fields {
+    u8 r, b, reg, rm;
+    bool memory;  // at [RDI]
+};
+
+// The encoding again, without what chose the guest's memory operand.
+std::vector<u8> encode(const ZydisDecodedInstruction& zydis, std::span<const u8> bytes, const Fields& fields) {
+    const auto& raw = zydis.raw;
+    std::vector<u8> encoding;
+    for (unsigned i = 0; i < raw.prefix_count; ++i) {
+        const u8 prefix = raw.prefixes[i].value;
+        if (prefix == 0x66 || prefix == 0xf2 || prefix == 0xf3) encoding.push_back(prefix);
+    }
+    const u8 rex = static_cast<u8>(0x40 | raw.rex.W << 3 | fields.r << 2 | fields.b);
+    if (rex != 0x40) encoding.push_back(rex);
+    const bool has_modrm = (zydis.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
+    // Opcode bytes stand before ModRM, or at the end.
+    const std::size_t opcode_begin = raw.prefix_count;
+    const std::size_t opcode_end = has_modrm ? raw.modrm.offset : zydis.length;
+    encoding.insert(encoding.end(), bytes.begin() + static_cast<std::ptrdiff_t>(opcode_begin),
+                    bytes.begin() + static_cast<std::ptrdiff_t>(opcode_end));
+    if (has_modrm) {
+        constexpr u8 kMemoryAtRdi = 0x07;
+        const u8 mod_rm = fields.memory ? kMemoryAtRdi : static_cast<u8>(0xc0 | fields.rm);
+        encoding.push_back(static_cast<u8>(mod_rm | fields.reg << 3));
+    }
+    for (const auto& imm : raw.imm) {
+        for (unsigned i = 0; i < imm.size / 8; ++i) encoding.push_back(bytes[imm.offset + i]);
+    }
+    return encoding;
+}
+
+// SSE instructions with an immediate byte: too many to have a handler for each.
+bool has_bare_routine(const ZydisDecodedInstruction& zydis, const UnitInsn& unit) {
+    switch (zydis.mnemonic) {
+        case ZYDIS_MNEMONIC_PCMPESTRI:
+        case ZYDIS_MNEMONIC_PCMPESTRM:
+        case ZYDIS_MNEMONIC_PCMPISTRI:
+        case ZYDIS_MNEMONIC_PCMPISTRM: return false;  // they have operands that the encoding does not name
+        default: return unit.unit == UnitInsn::Unit::Sse && zydis.raw.imm[0].size == 8;
+    }
+}
+
 }  // namespace
 
 void prepare_unit_instruction(const ZydisDecodedInstruction& zydis, const ZydisDecodedOperand* operands,
@@ -114,6 +168,7 @@ void prepare_unit_instruction(const ZydisDecodedInstruction& zydis, const ZydisD
         unit.unit = UnitInsn::Unit::X87;
         unit.waits = waits(zydis.mnemonic);
         unit.control = controls(zydis.mnemonic);
+        unit.loads_pointers = loads_pointers(zydis.mnemonic);
     } else {
         unit.unit = touches_mmx_only(zydis, operands) ? UnitInsn::Unit::Mmx : UnitInsn::Unit::Sse;
         unit.control = true;
@@ -121,31 +176,27 @@ void prepare_unit_instruction(const ZydisDecodedInstruction& zydis, const ZydisD
         unit.waits = unit.unit == UnitInsn::Unit::Mmx || has_mmx_register(zydis, operands);
     }
 
-    // The encoding again, without what chose the guest's memory operand.
-    std::vector<u8> encoding;
-    for (unsigned i = 0; i < raw.prefix_count; ++i) {
-        const u8 prefix = raw.prefixes[i].value;
-        if (prefix == 0x66 || prefix == 0xf2 || prefix == 0xf3) encoding.push_back(prefix);
+    // Where the operands go: those that chose a place in the guest, to a place of ours.
+    Fields fields{.r = gpr_in_reg ? u8{0} : raw.rex.R,
+                  .b = memory || gpr_in_rm ? u8{0} : raw.rex.B,
+                  .reg = gpr_in_reg ? u8{0} : raw.modrm.reg,
+                  .rm = gpr_in_rm ? u8{0} : raw.modrm.rm,
+                  .memory = memory};
+    unit.routine = routines.find_or_make(encode(zydis, bytes, fields));
+    if (!has_bare_routine(zydis, unit)) return;
+    bool xmm_in_reg = false, xmm_in_rm_written = false;
+    for (unsigned i = 0; i < zydis.operand_count_visible; ++i) {
+        const ZydisDecodedOperand& o = operands[i];
+        if (o.type != ZYDIS_OPERAND_TYPE_REGISTER || ZydisRegisterGetClass(o.reg.value) != ZYDIS_REGCLASS_XMM) continue;
+        if (o.encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG) xmm_in_reg = true;
+        if (o.encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM) {
+            xmm_in_rm_written = (o.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+        }
     }
-    const u8 r = gpr_in_reg ? 0 : raw.rex.R, b = memory || gpr_in_rm ? 0 : raw.rex.B;
-    const u8 rex = static_cast<u8>(0x40 | raw.rex.W << 3 | r << 2 | b);
-    if (rex != 0x40) encoding.push_back(rex);
-    const bool has_modrm = (zydis.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
-    // Opcode bytes stand before ModRM, or at the end.
-    std::size_t opcode_begin = raw.prefix_count;
-    const std::size_t opcode_end = has_modrm ? raw.modrm.offset : zydis.length;
-    encoding.insert(encoding.end(), bytes.begin() + static_cast<std::ptrdiff_t>(opcode_begin),
-                    bytes.begin() + static_cast<std::ptrdiff_t>(opcode_end));
-    if (has_modrm) {
-        constexpr u8 kMemoryAtRdi = 0x07;
-        const u8 reg = gpr_in_reg ? 0 : raw.modrm.reg;
-        const u8 mod_rm = memory ? kMemoryAtRdi : static_cast<u8>(0xc0 | (gpr_in_rm ? 0 : raw.modrm.rm));
-        encoding.push_back(static_cast<u8>(mod_rm | reg << 3));
-    }
-    for (const auto& imm : raw.imm) {
-        for (unsigned i = 0; i < imm.size / 8; ++i) encoding.push_back(bytes[imm.offset + i]);
-    }
-    unit.routine = routines.find_or_make(encoding);
+    fields.r = fields.b = 0;
+    if (xmm_in_reg) fields.reg = 0;  // else a general register, or a part of the opcode
+    if (!memory && !gpr_in_rm) fields.rm = xmm_in_rm_written ? 0 : 1;
+    unit.bare = routines.find_or_make_bare(encode(zydis, bytes, fields));
 }
 
 }  // namespace dualvm::interp

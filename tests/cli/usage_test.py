@@ -126,11 +126,11 @@ class Help(CliTest):
                 result = dualvm(*words)
                 self.assert_status(result, CLEAN)
                 self.assertEqual(result.stderr, "")
-                for word in ("Examples:", "Exit status:", "run", "compare", "probe", "trace", "disasm", "img"):
+                for word in ("Examples:", "Exit status:", "run", "compare", "probe", "trace", "disasm", "fuzz", "img"):
                     self.assertIn(word, result.stdout)
 
     def test_every_command(self):
-        for command in ("run", "compare", "probe", "trace", "disasm", "img"):
+        for command in ("run", "compare", "probe", "trace", "disasm", "fuzz", "img"):
             for words in ([command, "--help"], ["help", command], [command, "-h"]):
                 with self.subTest(words=words):
                     result = dualvm(*words)
@@ -139,7 +139,7 @@ class Help(CliTest):
                         self.assertIn(word, result.stdout)
 
     def test_no_line_is_too_long_for_a_terminal(self):
-        for command in ("run", "compare", "probe", "trace", "disasm", "img"):
+        for command in ("run", "compare", "probe", "trace", "disasm", "fuzz", "img"):
             for line in dualvm(command, "--help").stdout.splitlines():
                 self.assertLessEqual(len(line), 120, line)
 

@@ -15,7 +15,7 @@ struct Variant {
 
 void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
 
-constexpr u64 kSize = 24 * kMiB + 512;  // not whole clusters
+constexpr u64 kSize = 8 * kMiB + 512;  // not whole clusters
 
 CreateOptions qcow2(u64 cluster, unsigned refcount_bits = 16, unsigned version = 3) {
     return {.format = Format::Qcow2,

@@ -136,11 +136,11 @@ inline u8* host_in(const TlbEntry& entry, u64 linear) {
 }
 template <unsigned kSize>
 inline u8* host_to_read(const State* s, u64 linear) {
-    return host_in<kSize>(s->tlb->read[(linear / kPageSize) % Tlb::kEntries], linear);
+    return host_in<kSize>(s->tlb->read[Tlb::index(linear)], linear);
 }
 template <unsigned kSize>
 inline u8* host_to_write(const State* s, u64 linear) {
-    return host_in<kSize>(s->tlb->write[(linear / kPageSize) % Tlb::kEntries], linear);
+    return host_in<kSize>(s->tlb->write[Tlb::index(linear)], linear);
 }
 // The same for a 16-byte operand that must be aligned: nullptr, too, if it is not.
 inline u8* host_if_aligned(const TlbEntry& e, u64 linear) {
@@ -226,6 +226,7 @@ Handler choose_shift(const Choice& choice, Op& op);
 Handler choose_branch(const Choice& choice, Op& op);
 Handler choose_sse_move(const Choice& choice, Op& op);
 Handler choose_sse_integer(const Choice& choice, Op& op);
+Handler choose_sse_routine(const Choice& choice, Op& op);
 // These work by MXCSR and leave their flags in it: the first of a block runs behind `take_mxcsr`.
 Handler choose_sse_float(const Choice& choice, Op& op);
 Handler choose_sse_convert(const Choice& choice, Op& op);

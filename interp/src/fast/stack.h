@@ -14,7 +14,7 @@ template <class T>
 void push_elsewhere(DUALVM_ARGUMENTS) {
     const T top = static_cast<T>(sp - sizeof(T));
     if (host_to_write<sizeof(T)>(s, top) == nullptr) DUALVM_TAIL reference(DUALVM_PASS);
-    s->stack_write = s->tlb->write[(top / kPageSize) % Tlb::kEntries];
+    s->stack_write = s->tlb->write[Tlb::index(top)];
     DUALVM_GO(op);
 }
 
@@ -23,7 +23,7 @@ template <class T>
 void pop_elsewhere(DUALVM_ARGUMENTS) {
     const T top = static_cast<T>(sp);
     if (host_to_read<sizeof(T)>(s, top) == nullptr) DUALVM_TAIL reference(DUALVM_PASS);
-    s->stack_read = s->tlb->read[(top / kPageSize) % Tlb::kEntries];
+    s->stack_read = s->tlb->read[Tlb::index(top)];
     DUALVM_GO(op);
 }
 

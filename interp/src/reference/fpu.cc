@@ -79,7 +79,8 @@ Flow fxrstor(State& s, const Insn& insn) {
     }
     const bool masked = s.fx.masks_sse();
     if (!insn.long_mode) std::copy(s.fx.xmm.begin() + 8, s.fx.xmm.end(), image.xmm.begin() + 8);
-    // Reserved bits of the control word have values of their own.
+    // Reserved bits of the control word have values of their own; an opcode has 11 bits.
+    image.fop &= 0x7ff;
     image.fcw = static_cast<u16>((image.fcw & 0x1f3f) | 0x40);
     // The summary bit follows from flags and masks, whatever the image says.
     const bool pending = (image.fsw & ~image.fcw & 0x3f) != 0;

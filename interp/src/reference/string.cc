@@ -88,7 +88,6 @@ struct Plain {
 Plain plain_run(const Run& run, SegmentName segment, u64 offset, u64 elements, Access access) {
     State& s = run.s;
     if (!s.use.strings || flag(s, rflags::DF) || elements < 2) return {};
-    if (s.virtual8086() || !s.protected_mode()) return {};
     // Each misaligned element may be an #AC(0) of its own.
     if (s.user && (s.cpu.control.cr0 & cr0::AM) != 0 && flag(s, rflags::AC)) return {};
     const Fault kept = s.fault;
@@ -124,13 +123,13 @@ Flow movs(State& s, const Insn& insn, unsigned size) {
         if (from.host == nullptr) return 0;
         const Plain to = plain_run(run, ES, run.destination(), from.elements, Access::Write);
         if (to.host == nullptr) return 0;
-        const u64 bytes = to.elements * size;
-        // A copy onto bytes that are still to be read repeats them: element by element, then.
-        if (to.host > from.host && to.host < from.host + bytes) return 0;
-        std::memmove(to.host, from.host, bytes);
-        run.advance(RSI, to.elements);
-        run.advance(RDI, to.elements);
-        return to.elements;
+        u64 done = to.elements;
+        // A copy onto bytes that are still to be read repeats them: so many elements at a time that it does not.
+        if (to.host > from.host) done = std::min(done, static_cast<u64>(to.host - from.host) / size);
+        std::memmove(to.host, from.host, done * size);
+        run.advance(RSI, done);
+        run.advance(RDI, done);
+        return done;
     };
     return repeat(run, one, bulk);
 }
@@ -148,7 +147,14 @@ Flow stos(State& s, const Insn& insn, unsigned size) {
     auto bulk = [&](u64 elements) -> u64 {
         const Plain to = plain_run(run, ES, run.destination(), elements, Access::Write);
         if (to.host == nullptr) return 0;
-        for (u64 i = 0; i < to.elements; ++i) std::memcpy(to.host + i * size, &value, size);
+        // Doubling what is there already: a few large copies.
+        const u64 bytes = to.elements * size;
+        std::memcpy(to.host, &value, size);
+        for (u64 filled = size; filled < bytes;) {
+            const u64 more = std::min(filled, bytes - filled);
+            std::memcpy(to.host + filled, to.host, more);
+            filled += more;
+        }
         run.advance(RDI, to.elements);
         return to.elements;
     };

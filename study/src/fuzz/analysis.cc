@@ -63,6 +63,36 @@ bool may_do_nothing(const CaseInstruction& i) {
     return repeated || is_shift(i.decoded.zydis.mnemonic);
 }
 
+// Where the manuals of Intel and AMD allow both, and the interpreter does as Intel's CPUs do.
+bool makers_differ(const DecodedInstruction& d) {
+    const ZydisDecodedInstruction& i = d.zydis;
+    // Upper halves of registers that 32-bit addresses do not use.
+    if (i.meta.category == ZYDIS_CATEGORY_STRINGOP && i.address_width == 32) return true;
+    switch (i.mnemonic) {
+        case ZYDIS_MNEMONIC_PUSH:  // of a segment register: bits that are not written
+            return d.operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                   ZydisRegisterGetClass(d.operands[0].reg.value) == ZYDIS_REGCLASS_SEGMENT;
+        // Which of two places faults first, or how.
+        case ZYDIS_MNEMONIC_CMPSB:
+        case ZYDIS_MNEMONIC_CMPSW:
+        case ZYDIS_MNEMONIC_CMPSD:
+        case ZYDIS_MNEMONIC_CMPSQ:
+        case ZYDIS_MNEMONIC_ARPL:
+        case ZYDIS_MNEMONIC_BOUND:
+        case ZYDIS_MNEMONIC_CALL:
+        case ZYDIS_MNEMONIC_MASKMOVQ:
+        case ZYDIS_MNEMONIC_MASKMOVDQU:
+        // The x87 pointers, stored with every instruction or with exceptions only.
+        case ZYDIS_MNEMONIC_FNSTENV:
+        case ZYDIS_MNEMONIC_FNSAVE:
+        case ZYDIS_MNEMONIC_FXSAVE:
+        case ZYDIS_MNEMONIC_FXSAVE64:
+        // Whether it may also read 32 bits.
+        case ZYDIS_MNEMONIC_MOVSXD: return true;
+        default: return false;
+    }
+}
+
 // The result itself is undefined: a double shift by more than the operand has bits.
 bool result_undefined(const Case& c, const CaseInstruction& i) {
     if (!is_double_shift(i.decoded.zydis.mnemonic) || i.decoded.zydis.operand_width != 16) return false;
@@ -111,6 +141,11 @@ CaseAnalysis Analyser::analyse(const Case& c) const {
         i.length = zydis.length;
         u64 now = zydis.cpu_flags->undefined & rflags::Arithmetic;
         u64 defined = (zydis.cpu_flags->modified | zydis.cpu_flags->set_0 | zydis.cpu_flags->set_1) & ~now;
+        // Zydis 4.0 has AF undefined behind SBB; it is what the subtraction makes it (SDM vol. 2B, "SBB").
+        if (zydis.mnemonic == ZYDIS_MNEMONIC_SBB) {
+            defined |= now;
+            now = 0;
+        }
         if (is_shift(zydis.mnemonic)) {
             now = undefined_by_shift(zydis.mnemonic, zydis.operand_width, shift_count(c, i), now);
             defined &= ~now;
@@ -123,6 +158,8 @@ CaseAnalysis Analyser::analyse(const Case& c) const {
         undefined |= now;
         ever |= now;
         branches = branches || zydis.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
+        analysis.makers_differ = analysis.makers_differ || makers_differ(i.decoded);
+        analysis.reads_flags = analysis.reads_flags || stores_flags(zydis.mnemonic);
         for (const ZydisDecodedOperand& o : i.decoded.visible()) {
             if (o.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o.reg.value) == ZYDIS_REGCLASS_SEGMENT) {
                 analysis.reads_selectors = true;

@@ -22,7 +22,10 @@ struct CaseAnalysis {
     u64 undefined_at_end = 0;
     // A result depends on something undefined: there is nothing to compare.
     bool tainted = false;
-    bool reads_selectors = false;
+    bool reads_selectors = false, reads_flags = false;  // and stores them where they are data
+
+    // An instruction that CPUs of different makers do differently, and may.
+    bool makers_differ = false;
 
     // Flags that mean nothing when the instruction pointer is `rip`.
     u64 undefined_at(const Case& c, u64 rip) const;

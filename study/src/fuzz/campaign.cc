@@ -70,7 +70,7 @@ void Campaign::run(u64 index, const Case& c, const CaseAnalysis& analysis, std::
             ++report_.cases;
             count_coverage(c, analysis);
         }
-        const auto found_here = compare_results(c, analysis, oracle_result_, tested_result_, distrust_.flags);
+        const auto found_here = compare_results(c, analysis, oracle_result_, tested_result_, distrust_);
         if (found_here.empty()) continue;
         ++report_.different;
         found(index, c, analysis, *tested, found_here, most_findings);
@@ -83,7 +83,7 @@ std::optional<std::vector<FieldDifference>> Campaign::differences(const Case& c,
     oracle_->run(c, oracle_result_);
     tested.run(c, tested_result_);
     if (nothing_to_learn(c, analysis, oracle_result_, tested_result_, distrust_) != nullptr) return std::nullopt;
-    return compare_results(c, analysis, oracle_result_, tested_result_, distrust_.flags);
+    return compare_results(c, analysis, oracle_result_, tested_result_, distrust_);
 }
 
 void Campaign::found(u64 index, const Case& c, const CaseAnalysis& analysis, Runner& tested,
@@ -100,10 +100,25 @@ void Campaign::found(u64 index, const Case& c, const CaseAnalysis& analysis, Run
         const auto now = differences(smaller, of, tested);
         return now && share_a_field(before, *now);
     };
+    const auto without_first = [&](const Case& of, unsigned bytes) -> std::optional<Case> {
+        Case first = of;
+        first.code.resize(bytes);
+        oracle_->run(first, oracle_result_);
+        if (!oracle_result_.reached_filler(first) || oracle_result_.general.rip != first.code_end())
+            return std::nullopt;
+        Case rest = of;
+        rest.code.erase(rest.code.begin(), rest.code.begin() + bytes);
+        rest.code_offset += bytes;
+        rest.gpr = oracle_result_.general.gpr;
+        rest.rflags = (oracle_result_.general.rflags & ring3::kFreeFlags) | rflags::Fixed1 | rflags::IF;
+        rest.fpu = oracle_result_.fpu;
+        rest.window = oracle_result_.window;
+        return rest;
+    };
     Finding finding;
     finding.index = index;
     finding.tested = tested.name();
-    finding.smallest = shrink(analyser_, c, still_fails);
+    finding.smallest = shrink(analyser_, c, still_fails, without_first);
     const CaseAnalysis of = analyser_.analyse(finding.smallest);
     const auto after = differences(finding.smallest, of, tested).value_or(before);
     const std::string late = signature(of, after);

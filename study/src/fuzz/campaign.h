@@ -15,6 +15,7 @@ public:
     static Expected<std::unique_ptr<Campaign>> create(const CpuModel& model, const FuzzSubjects& subjects);
 
     const Runner& oracle() const { return *oracle_; }
+    const Distrust& distrust() const { return distrust_; }
     // Runs a case everywhere, notes coverage, and shrinks it if it fails in a way not seen before.
     void run(u64 index, const Case& c, const CaseAnalysis& analysis, std::size_t most_findings);
 

@@ -9,7 +9,7 @@ namespace dualvm::study {
 namespace {
 
 constexpr u8 kPageFault = 14, kSimdException = 19;
-constexpr u64 kUserEnd = u64{1} << 47;
+constexpr u64 kUserEnd = (u64{1} << 47) - kPageSize;  // Linux leaves the last page free
 
 std::string flags_text(u64 flags) {
     static constexpr std::pair<u64, const char*> kNames[] = {{rflags::OF, "OF"}, {rflags::SF, "SF"}, {rflags::ZF, "ZF"},
@@ -97,16 +97,16 @@ Leeway leeway(const CaseInstruction* i, const CaseResult& oracle) {
     return leeway;
 }
 
-void compare_fpu(Comparer& compare, const Case& c, const FpuGroup& oracle, const FpuGroup& tested,
-                 const Leeway& leeway) {
+void compare_fpu(Comparer& compare, const Case& c, const FpuGroup& oracle, const FpuGroup& tested, const Leeway& leeway,
+                 bool other_maker) {
     constexpr u16 kTop = 0x3800;
     const u16 ignored = leeway.mmx ? kTop : u16{0};
     compare.number("fcw", oracle.fcw, tested.fcw);
     compare.number("fsw", oracle.fsw & ~ignored, tested.fsw & ~ignored);
     if (!leeway.mmx) compare.number("ftw", oracle.ftw, tested.ftw);
-    // Pointers have 32 bits in 32-bit code.
+    // Pointers have 32 bits in 32-bit code. Not every maker's CPUs keep them without an exception (SDM vol. 1, 8.1.8).
     const u64 mask = c.long_mode() ? ~u64{0} : 0xffffffff;
-    compare.number("fip", oracle.fip & mask, tested.fip & mask);
+    if (!other_maker) compare.number("fip", oracle.fip & mask, tested.fip & mask);
     // CPUs that store opcode and data pointer with unmasked exceptions only are not told from those that always do
     // (CPUID.7.EBX[6]; SDM vol. 1, 8.1.8 and 8.1.9): where an exception waits, all of them have stored both.
     constexpr u16 kErrorSummary = 0x80;
@@ -155,9 +155,13 @@ bool either_will_do(const Case& c, const CaseInstruction* i, const CaseResult& o
     const auto alignment = [](const CaseResult& r) { return r.vector == kAlignmentCheck; };
     if (!c.long_mode() && (one_of(limit, at_end) || one_of(limit, alignment))) return true;
     const ZydisDecodedInstruction& zydis = i->decoded.zydis;
-    // An SSE operand relative to the stack that is neither canonical nor aligned.
-    const bool sse = zydis.meta.isa_ext >= ZYDIS_ISA_EXT_SSE && zydis.meta.isa_ext <= ZYDIS_ISA_EXT_SSSE3;
-    if (sse && one_of(protection, [](const CaseResult& r) { return r.vector == kStackFault; })) return true;
+    // An operand of 16 bytes relative to the stack that is neither canonical nor aligned.
+    const auto wide = [](const ZydisDecodedOperand& o) { return o.type == ZYDIS_OPERAND_TYPE_MEMORY && o.size >= 128; };
+    const auto operands = i->decoded.all();
+    if (std::any_of(operands.begin(), operands.end(), wide) &&
+        one_of(protection, [](const CaseResult& r) { return r.vector == kStackFault; })) {
+        return true;
+    }
     switch (zydis.mnemonic) {
         // SDM vol. 2A, "FXSAVE", on #AC.
         case ZYDIS_MNEMONIC_FXSAVE:
@@ -204,12 +208,14 @@ const char* nothing_to_learn(const Case& c, const CaseAnalysis& analysis, const 
     if (distrust.vectors != 0 && !(canonical(c.gpr[RSP]) && canonical(tested.general.gpr[RSP]))) {
         return "the oracle's host emulates while RSP is not canonical";
     }
+    if (distrust.other_maker && analysis.makers_differ) return "CPUs of other makers differ there";
+    if (distrust.flags != 0 && analysis.reads_flags) return "the oracle loses flags";
     if (distrust.selectors && analysis.reads_selectors) return "the oracle has other selectors";
     return nullptr;
 }
 
 std::vector<FieldDifference> compare_results(const Case& c, const CaseAnalysis& analysis, const CaseResult& oracle,
-                                             const CaseResult& tested, u64 ignored_flags) {
+                                             const CaseResult& tested, const Distrust& distrust) {
     Comparer compare;
     const bool both = oracle.ending == Ending::Exception && tested.ending == Ending::Exception;
     if (both && either_will_do(c, analysis.at(c, oracle.general.rip), oracle, tested)) return {};
@@ -227,9 +233,9 @@ std::vector<FieldDifference> compare_results(const Case& c, const CaseAnalysis& 
         compare.number(register_name(c.mode, i), oracle.general.gpr[i] & mask, tested.general.gpr[i] & mask);
     }
     constexpr u64 kFlags = ring3::kFreeFlags | rflags::IF | rflags::IOPL | rflags::VM | rflags::VIF | rflags::VIP;
-    const u64 flags = kFlags & ~analysis.undefined_at(c, oracle.general.rip) & ~ignored_flags;
+    const u64 flags = kFlags & ~analysis.undefined_at(c, oracle.general.rip) & ~distrust.flags;
     compare.text("rflags", flags_text(oracle.general.rflags & flags), flags_text(tested.general.rflags & flags));
-    compare_fpu(compare, c, oracle.fpu, tested.fpu, leeway);
+    compare_fpu(compare, c, oracle.fpu, tested.fpu, leeway, distrust.other_maker);
     if (!leeway.partial) compare_window(compare, oracle.window, tested.window);
     return compare.found;
 }

@@ -17,9 +17,8 @@ struct FieldDifference {
 const char* nothing_to_learn(const Case& c, const CaseAnalysis& analysis, const CaseResult& oracle,
                              const CaseResult& tested, const Distrust& distrust);
 
-// `ignored_flags`: bits of RFLAGS that the oracle cannot be relied on for.
 std::vector<FieldDifference> compare_results(const Case& c, const CaseAnalysis& analysis, const CaseResult& oracle,
-                                             const CaseResult& tested, u64 ignored_flags);
+                                             const CaseResult& tested, const Distrust& distrust);
 
 const char* register_name(CpuMode mode, unsigned gpr);  // "rax", "eax"
 std::string vector_name(u8 vector);                     // "#GP"

@@ -27,6 +27,7 @@ public:
 
     // The first of the next cases to run; nothing when it is over.
     std::optional<u64> take() {
+        if (findings_.load() >= options_.most_findings) return std::nullopt;
         if (options_.interrupted != nullptr && options_.interrupted->load()) return std::nullopt;
         if (options_.minutes && seconds_since(begin_) >= *options_.minutes * 60) return std::nullopt;
         const u64 first = next_.fetch_add(kPiece);
@@ -48,7 +49,8 @@ private:
     SteadyClock::time_point begin_ = SteadyClock::now(), said_ = begin_;
     std::atomic<u64> next_{0};
     std::mutex mutex_;
-    u64 cases_ = 0, findings_ = 0;
+    u64 cases_ = 0;
+    std::atomic<u64> findings_{0};
 };
 
 void run_part(const FuzzOptions& options, const CaseMaker& maker, Progress& progress, Campaign& campaign) {
@@ -58,7 +60,9 @@ void run_part(const FuzzOptions& options, const CaseMaker& maker, Progress& prog
         const u64 end = std::min(*first + Progress::kPiece, options.cases);
         const std::size_t findings = campaign.report().findings.size();
         for (u64 index = *first; index < end; ++index) {
-            if (maker.make(options.seed, index, c, analysis)) campaign.run(index, c, analysis, options.most_findings);
+            if (!maker.make(options.seed, index, c, analysis)) continue;
+            c.rflags &= ~campaign.distrust().flags;
+            campaign.run(index, c, analysis, options.most_findings);
         }
         progress.done(end - *first, campaign.report().findings.size() - findings);
     }
@@ -119,7 +123,7 @@ Expected<std::string> replay(const CpuModel& model, const Case& c, Runner& oracl
     if (const char* why = nothing_to_learn(c, analysis, expected, got, distrust)) {
         return fail(ExitStatus::EngineFailure, why);
     }
-    const auto differences = compare_results(c, analysis, expected, got, distrust.flags);
+    const auto differences = compare_results(c, analysis, expected, got, distrust);
     if (differences.empty()) return std::string();
     return explain(analysis, c, differences, oracle.name(), tested.name());
 }

@@ -1,5 +1,9 @@
 #include "dualvm/study/ring3_case.h"
 
+#include <cpuid.h>
+
+#include <cstring>
+
 namespace dualvm::study {
 
 bool CaseResult::reached_filler(const Case& of) const {
@@ -8,6 +12,12 @@ bool CaseResult::reached_filler(const Case& of) const {
     const u64 rip = general.rip;
     if (rip < ring3::kCode || rip >= ring3::kCode + ring3::kCodeBytes) return false;
     return rip < of.code_begin() || rip >= of.code_end();
+}
+
+bool host_is_of_other_maker(std::string_view vendor) {
+    u32 eax = 0, words[3] = {};
+    __get_cpuid(0, &eax, &words[0], &words[2], &words[1]);
+    return vendor.size() != sizeof words || std::memcmp(words, vendor.data(), sizeof words) != 0;
 }
 
 }  // namespace dualvm::study

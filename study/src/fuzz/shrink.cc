@@ -9,8 +9,9 @@ namespace {
 
 class Shrinker {
 public:
-    Shrinker(const Analyser& analyser, const Case& failing, const StillFails& still_fails)
-        : analyser_(analyser), best_(failing), still_fails_(still_fails) {}
+    Shrinker(const Analyser& analyser, const Case& failing, const StillFails& still_fails,
+             const WithoutFirst& without_first)
+        : analyser_(analyser), best_(failing), still_fails_(still_fails), without_first_(without_first) {}
 
     Case run() {
         while (remove_an_instruction()) {
@@ -42,7 +43,9 @@ private:
         for (auto i = analysis.instructions.rbegin(); i != analysis.instructions.rend(); ++i) {
             if (erase(i->offset, i->length)) return true;
         }
-        return false;
+        // What the first one does is needed: take it into what the case starts from.
+        const auto rest = without_first_(best_, analysis.instructions.front().length);
+        return rest && try_with([&](Case& c) { c = *rest; });
     }
     bool remove_a_prefix() {
         for (const CaseInstruction& i : analyser_.analyse(best_).instructions) {
@@ -134,12 +137,14 @@ private:
     const Analyser& analyser_;
     Case best_;
     const StillFails& still_fails_;
+    const WithoutFirst& without_first_;
 };
 
 }  // namespace
 
-Case shrink(const Analyser& analyser, const Case& failing, const StillFails& still_fails) {
-    return Shrinker(analyser, failing, still_fails).run();
+Case shrink(const Analyser& analyser, const Case& failing, const StillFails& still_fails,
+            const WithoutFirst& without_first) {
+    return Shrinker(analyser, failing, still_fails, without_first).run();
 }
 
 }  // namespace dualvm::study

@@ -27,6 +27,9 @@ u64 identity(const DecodedInstruction& d) {
     id = id << 2 | (modrm ? 1u + (registers_only ? 1u : 0u) : 0u);
     id = id << 3 | (modrm && !encodes(ZYDIS_OPERAND_ENCODING_MODRM_REG) ? i.raw.modrm.reg : 0);
     id = id << 3 | (modrm && registers_only && !encodes(ZYDIS_OPERAND_ENCODING_MODRM_RM) ? i.raw.modrm.rm : 0);
+    // PADDB has one opcode for MMX and, with a prefix, for XMM registers.
+    for (unsigned operand = 0; operand < 2; ++operand)
+        id = id << 7 | (operand < d.visible().size() ? d.operands[operand].size >> 3 & 0x7fu : 0);
     return id;
 }
 

@@ -2,6 +2,7 @@
 // the interpreter with all of its optimisations and with few. Both must come to the same end.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,10 +14,11 @@
 namespace dualvm::scene {
 
 struct Life {
-    Scene scene;
+    std::size_t scene = 0;  // index in all_scenes()
     CpuFile cpu;
-    std::vector<u8> code, data;  // to kCode and kData
-    u64 instructions = 1;        // at most
+    std::vector<u8> code, data;              // to kCode and kData
+    std::vector<std::pair<u64, u64>> pokes;  // eight bytes each, to an address: page tables, descriptors
+    u64 instructions = 1;                    // at most
 };
 
 class Lives {
@@ -31,12 +33,13 @@ public:
     const CpuFile& plain_cpu() const;
     const VMem& memory() const;
 
-    u64 instructions() const;  // of all lives so far, of one of the two
-    u64 faults() const;        // exceptions delivered
+    u64 instructions() const { return instructions_; }  // of all lives so far, of one of the two
 
 private:
-    struct Machinery;  // a machine with its engine
-    std::vector<std::unique_ptr<Machinery>> both_;
+    struct Machinery;
+    std::vector<std::array<std::unique_ptr<Machinery>, 2>> both_;  // by scene
+    std::size_t last_ = 0;
+    u64 instructions_ = 0;
 };
 
 }  // namespace dualvm::scene

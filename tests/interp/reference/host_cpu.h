@@ -1,22 +1,23 @@
-// The host CPU as the oracle: runs one instruction, given as bytes, in this process and reports what it did.
+// The host CPU as the oracle for one instruction, given as bytes: study's NativeCpu, in this test's words.
 //
-// Data lies in a window of four pages at the same linear address in the host's process and in the guest: two that can
-// be written, one that can only be read, one (and everything around) that is not mapped. So faults can be compared too:
-// a signal handler catches them and takes vector, error code and registers from the signal's context.
+// Data lies in a window of four pages at the same linear address in this process, in the child that runs the
+// instruction and in the guest: two that can be written, one that can only be read, one (and everything around) that is
+// not mapped.
 #pragma once
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <span>
 
-#include "dualvm/cpu_file.h"
+#include "dualvm/study/native_cpu.h"
 
 namespace dualvm::interp {
 
 // Where both CPUs have the instruction, where its branches go to, and the data window.
-inline constexpr u64 kCodeAddress = 0x10000000, kBranchTarget = kCodeAddress + 0x80;
-inline constexpr u64 kWindow = 0x20000000, kWritablePages = 2, kReadablePages = 3;
-inline constexpr u64 kWindowBytes = kReadablePages * kPageSize;
+inline constexpr u64 kCodeAddress = study::ring3::kCode, kBranchTarget = kCodeAddress + 0x80;
+inline constexpr u64 kWindow = study::ring3::kWindow, kWritablePages = study::ring3::kWritablePages,
+                     kReadablePages = study::ring3::kReadablePages, kWindowBytes = study::ring3::kWindowBytes;
 
 struct CaughtFault {
     unsigned vector = 0;
@@ -33,10 +34,10 @@ struct HostResult {
 
 class HostCpu {
 public:
-    // Maps code page and window, once for the process. nullptr if the addresses are taken.
+    // One for the process. nullptr if this host cannot run instructions so, or the window's addresses are taken.
     static HostCpu* get();
 
-    // The readable pages of the window; the read-only one is filled once and for all by get().
+    // The readable pages of the window: what the instruction finds there, and what it leaves.
     u8* window() const { return reinterpret_cast<u8*>(kWindow); }
 
     // 64-bit mode. `rflags` may hold arithmetic flags, DF, NT and ID.
@@ -48,10 +49,10 @@ public:
 
 private:
     HostCpu() = default;
-    bool map();
-    void put(u64 address, std::span<const u8> bytes);
-    void put_jump(u64 address, const void* target);
-    HostResult finish(void (*enter)());
+    bool make();
+    HostResult run(CpuMode mode, std::span<const u8> insn, const std::array<u64, 16>& gpr, u64 rflags);
+
+    std::unique_ptr<study::NativeCpu> native_;
 };
 
 }  // namespace dualvm::interp

@@ -25,10 +25,10 @@ struct FuzzSubjects {
 struct FuzzOptions {
     u64 cases = 100'000;
     u64 seed = 1;
-    std::optional<double> minutes;  // ends then, if cases have not ended it
-    unsigned jobs = 1;              // threads, each with an oracle of its own
-    std::vector<std::string> only;  // mnemonics; empty: everything
-    std::size_t most_findings = 20;
+    std::optional<double> minutes;   // ends then, if cases have not ended it
+    unsigned jobs = 1;               // threads, each with an oracle of its own
+    std::vector<std::string> only;   // mnemonics; empty: everything
+    std::size_t most_findings = 20;  // ends then, too
     const std::atomic<bool>* interrupted = nullptr;
     std::function<void(u64 cases, u64 findings)> progress;  // about once a second, from any thread
 };

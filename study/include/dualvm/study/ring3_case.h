@@ -70,6 +70,8 @@ struct Distrust {
     u64 flags = 0;           // bits of RFLAGS that get lost on the way into or out of a case
     u32 vectors = 0;         // exceptions (bits 1 << vector) that it may raise in place of others, or swallow
     bool selectors = false;  // segment registers hold other selectors than they should
+    // The CPU is of another maker than the CPU model is, which where the manuals allow both does as its maker's do.
+    bool other_maker = false;
 };
 
 // What runs cases. One of them is what is being tested, the others are oracles.
@@ -81,5 +83,8 @@ public:
     virtual Distrust distrust() const { return {}; }
     virtual void run(const Case& c, CaseResult& result) = 0;
 };
+
+// Is the host's CPU of another maker than the one that `vendor` names ("GenuineIntel")?
+bool host_is_of_other_maker(std::string_view vendor);
 
 }  // namespace dualvm::study

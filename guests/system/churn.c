@@ -1,0 +1,124 @@
+// What makes a machine that remembers things forget them: -append "kind=0..5 size=EVENTS". Each kind is a cliff that an
+// interpreter or translator may fall off; `./dev bench --churn` measures what an event costs.
+//
+//   walks   a load from another 4 KiB page each time, more pages than a TLB holds
+//   cr3     an address space is loaded, then a little work in 8 pages
+//   invlpg  one page's translation is dropped, then used
+//   data    a store next to code that is running, on the same page, never on the code
+//   jit     a function of 32 bytes is rewritten, then called
+//   blocks  a call of another small function each time, more of them than a cache of code holds
+#include "../runtime/guest.h"
+#include "../runtime/interrupts.h"
+
+extern uint64_t boot_pml4[512], boot_pdpt[512];
+
+enum {
+    kPage = 4096,
+    kPages = 8192,         // for walks: 32 MiB
+    kFunctions = 1 << 18,  // for blocks
+    kFunctionBytes = 32,
+};
+
+// Second GiB: 4 KiB pages over the memory from 64 MiB on.
+#define kWindow 0x40000000ul
+#define kFrames (64ul << 20)
+static uint64_t directory[512] __attribute__((aligned(kPage)));
+static uint64_t tables[kPages] __attribute__((aligned(kPage)));
+static uint64_t other_pml4[512] __attribute__((aligned(kPage)));
+
+static void map_window(void) {
+    for (unsigned i = 0; i < kPages; ++i) tables[i] = (kFrames + (uint64_t)i * kPage) | 7;
+    for (unsigned i = 0; i < kPages / 512; ++i) directory[i] = (uint64_t)&tables[i * 512] | 7;
+    boot_pdpt[1] = (uint64_t)directory | 7;
+    for (unsigned i = 0; i < 512; ++i) other_pml4[i] = boot_pml4[i];
+}
+
+static volatile uint32_t* word_of_page(unsigned long page) {
+    return (volatile uint32_t*)(kWindow + page * kPage + page % 61 * 64);
+}
+
+static unsigned long walk_pages(unsigned long size) {
+    unsigned long sum = 0;
+    for (unsigned long i = 0; i < size; ++i) sum += *word_of_page(i * 17 % kPages) + 1;
+    return sum;
+}
+
+static unsigned long switch_spaces(unsigned long size) {
+    unsigned long sum = 0;
+    for (unsigned long i = 0; i < size; ++i) {
+        __asm__ volatile("mov cr3, %0" : : "r"((unsigned long)(i % 2 ? boot_pml4 : other_pml4)) : "memory");
+        for (unsigned long page = 0; page < 8; ++page) sum += ++*word_of_page(page);
+    }
+    return sum;
+}
+
+static unsigned long drop_pages(unsigned long size) {
+    unsigned long sum = 0;
+    for (unsigned long i = 0; i < size; ++i) {
+        volatile uint32_t* const word = word_of_page(i % 64);
+        __asm__ volatile("invlpg [%0]" : : "r"(word) : "memory");
+        sum += ++*word;
+    }
+    return sum;
+}
+
+// Code with a counter 64 bytes behind it:  lea rax, [rip + 57]; inc qword ptr [rax]; mov rax, [rax]; ret
+static unsigned long store_beside_code(unsigned long size) {
+    static const unsigned char code[] = {0x48, 0x8d, 0x05, 57, 0, 0, 0, 0x48, 0xff, 0x00, 0x48, 0x8b, 0x00, 0xc3};
+    unsigned char* const place = (unsigned char*)kFrames;
+    for (unsigned i = 0; i < sizeof code; ++i) place[i] = code[i];
+    for (unsigned i = 0; i < 8; ++i) place[64 + i] = 0;
+    __asm__ volatile("" : : : "memory");
+    unsigned long last = 0;
+    for (unsigned long i = 0; i < size; ++i) last = ((unsigned long (*)(void))place)();
+    return last;
+}
+
+// mov eax, VALUE; ret
+static void write_function(unsigned char* place, uint32_t value) {
+    *place = 0xb8;
+    *(volatile uint32_t*)(place + 1) = value;
+    place[5] = 0xc3;
+    __asm__ volatile("" : : : "memory");
+}
+
+static unsigned long rewrite_code(unsigned long size) {
+    unsigned char* const place = (unsigned char*)kFrames;
+    unsigned long sum = 0;
+    for (unsigned long i = 0; i < size; ++i) {
+        write_function(place + i % 16 * 256, (uint32_t)i);
+        sum += ((uint32_t(*)(void))(place + i % 16 * 256))();
+    }
+    return sum;
+}
+
+static unsigned long call_many(unsigned long size) {
+    unsigned char* const place = (unsigned char*)kFrames;
+    for (unsigned long i = 0; i < kFunctions && i < size; ++i) write_function(place + i * kFunctionBytes, (uint32_t)i);
+    unsigned long sum = 0;
+    for (unsigned long i = 0; i < size; ++i) sum += ((uint32_t(*)(void))(place + i % kFunctions * kFunctionBytes))();
+    return sum;
+}
+
+static const struct {
+    const char* name;
+    unsigned long (*run)(unsigned long size);
+} kinds[] = {{"walks", walk_pages},       {"cr3", switch_spaces}, {"invlpg", drop_pages},
+             {"data", store_beside_code}, {"jit", rewrite_code},  {"blocks", call_many}};
+
+int guest_main(void) {
+    serial_open();
+    const unsigned long size = command_line_number("size", 1000), kind = command_line_number("kind", 0);
+    if (kind >= sizeof kinds / sizeof kinds[0]) {
+        print("kind= is 0 to 5\n");
+        return 1;
+    }
+    map_window();
+    print(kinds[kind].name);
+    print(" size=");
+    print_decimal(size);
+    print(" checksum=");
+    print_decimal(kinds[kind].run(size));
+    print("\n");
+    return 0;
+}

@@ -1,0 +1,85 @@
+"""dualvm fuzz."""
+
+import json
+from pathlib import Path
+
+from cli import BAD_IMAGE, CLEAN, UNAVAILABLE, USAGE, CliTest, dualvm, main
+
+REGRESSIONS = Path(__file__).resolve().parents[1] / "diff" / "regressions"
+
+
+def fuzz(*arguments):
+    return dualvm("fuzz", *arguments)
+
+
+def why_no_oracle():
+    """Why the oracle 'native' is not to be had here; None if it is."""
+    result = fuzz("--cases=1", "--only=nop")
+    return result.stderr.strip() if result.returncode == UNAVAILABLE else None
+
+
+class Values(CliTest):
+    def test_values_that_are_none(self):
+        for option, value in (("--cases", "many"), ("--seed", "-1"), ("--minutes", "0"), ("--jobs", "0"), ("--jobs", "1000"),
+                              ("--oracle", "qemu")):
+            with self.subTest(option=option, value=value):
+                self.assert_refused(fuzz(option, value), USAGE, value)
+
+    def test_kvm_that_is_not_there(self):
+        self.assert_refused(fuzz("--oracle=kvm", "--kvm-device=/none", "--cases=1"), UNAVAILABLE, "/none")
+
+    def test_files_that_are_no_cases(self):
+        path = self.folder / "case.json"
+        path.write_text('{"mode": 48}')
+        if why := why_no_oracle():
+            self.skipTest(why)
+        self.assert_refused(fuzz(str(path)), BAD_IMAGE, str(path), "not a case")
+        self.assert_refused(fuzz("/none"), BAD_IMAGE, "/none")
+
+
+class Runs(CliTest):
+    def setUp(self):
+        super().setUp()
+        if why := why_no_oracle():
+            self.skipTest(why)
+
+    def test_no_differences(self):
+        result = fuzz("--cases=2000", "--seed=3", "--jobs=2")
+        self.assert_status(result, CLEAN)
+        self.assertIn("2000 cases", result.stdout)
+        self.assertIn("0 differences", result.stdout)
+
+    def test_an_instruction_that_is_none(self):
+        self.assert_refused(fuzz("--only=nonsense"), USAGE, "--only")
+
+    def test_a_time_ends_it(self):
+        self.assert_status(fuzz("--minutes=0.02", "--only=add"), CLEAN)
+
+    def test_the_report_as_json(self):
+        result = fuzz("--cases=100", "--only=add,sub", "--json=-")
+        self.assert_status(result, CLEAN)
+        report = json.loads(result.stdout)
+        self.assertEqual((report["oracle"], report["seed"], report["cases"], report["different"]), ("native", 1, 100, 0))
+        self.assertEqual(report["findings"], [])
+
+    def test_coverage_names_forms(self):
+        path = self.folder / "coverage.json"
+        self.assert_status(fuzz("--cases=200", "--only=add", f"--coverage={path}"), CLEAN)
+        coverage = json.loads(path.read_text())
+        self.assertIn("64/add/r32, r32", coverage)
+        self.assertGreaterEqual(sum(coverage.values()), 200)
+
+    def test_a_file_that_cannot_be_written(self):
+        result = fuzz("--cases=1", "--only=nop", "--coverage=/none/x")
+        self.assert_status(result, BAD_IMAGE)
+        self.assertIn("/none/x", result.stderr)
+
+    def test_kept_cases_are_run_again(self):
+        files = sorted(str(path) for path in REGRESSIONS.glob("*.json"))
+        result = fuzz(*files)
+        self.assert_status(result, CLEAN)
+        self.assertEqual(result.stdout.count(": equal\n"), len(files))
+
+
+if __name__ == "__main__":
+    main()
