@@ -33,9 +33,7 @@ bool waits(ZydisMnemonic mnemonic) {
 }
 
 // Instructions that do not set the x87 instruction and data pointers (SDM vol. 1, 8.1.8: "non-control" ones do).
-bool controls(ZydisMnemonic mnemonic) {
-    return mnemonic == ZYDIS_MNEMONIC_FLDCW || !waits(mnemonic);
-}
+bool controls(ZydisMnemonic mnemonic) { return mnemonic == ZYDIS_MNEMONIC_FLDCW || !waits(mnemonic); }
 
 bool loads_pointers(ZydisMnemonic mnemonic) {
     switch (mnemonic) {
