@@ -24,6 +24,10 @@ struct alignas(16) FxImage {
     // No x87 exception waits (SDM vol. 1, 8.1.3) or can come.
     bool masks_x87() const { return (fcw & kX87Masks) == kX87Masks && (fsw & 0x80) == 0; }
     bool masks_sse() const { return (mxcsr & kMxcsrMasks) == kMxcsrMasks; }
+    // Else ModeKey has to follow: an instruction that has changed this ends its block (Flow::Jump).
+    bool masks_as(const FxImage& other) const {
+        return masks_x87() == other.masks_x87() && masks_sse() == other.masks_sse();
+    }
 };
 static_assert(sizeof(FxImage) == 512);
 

@@ -41,12 +41,6 @@ bool fx_address(State& s, const Insn& insn, Access access, u64& linear) {
     return true;
 }
 
-// ModeKey has to follow.
-Flow after_load(const State& s, const FxImage& before) {
-    const bool same = s.fx.masks_sse() == before.masks_sse() && s.fx.masks_x87() == before.masks_x87();
-    return same ? Flow::Next : Flow::Jump;
-}
-
 bool wide_pointers(const Insn& insn) {
     return insn.mnemonic == ZYDIS_MNEMONIC_FXSAVE64 || insn.mnemonic == ZYDIS_MNEMONIC_FXRSTOR64;
 }
@@ -88,7 +82,7 @@ Flow fxrstor(State& s, const Insn& insn) {
     image.fsw = static_cast<u16>((image.fsw & ~0x8080) | (pending ? 0x8080 : 0));
     image.mxcsr_mask = FxImage::kMxcsrMask;
     s.fx = image;
-    return after_load(s, before);
+    return s.fx.masks_as(before) ? Flow::Next : Flow::Jump;
 }
 
 Flow ldmxcsr(State& s, const Insn& insn) {
@@ -97,7 +91,7 @@ Flow ldmxcsr(State& s, const Insn& insn) {
     if ((value & ~u64{FxImage::kMxcsrMask}) != 0) return s.raise(GP, 0);
     const FxImage before = s.fx;
     s.fx.mxcsr = static_cast<u32>(value);
-    return after_load(s, before);
+    return s.fx.masks_as(before) ? Flow::Next : Flow::Jump;
 }
 
 Flow stmxcsr(State& s, const Insn& insn) {

@@ -138,17 +138,19 @@ Flow fnstenv(State& s, const Insn& insn) {
     if (!unit_available(s, Unit::X87, false)) return Flow::Fault;
     const Environment e = make_environment(s, insn);
     if (!write_memory(s, insn.segment, effective_address(s, insn), e.bytes.data(), e.size())) return Flow::Fault;
+    const FxImage before = s.fx;
     s.fx.fcw |= kExceptionMasks;
     s.fx.fsw &= static_cast<u16>(~(kErrorSummary | kBusy));
-    return Flow::Next;
+    return s.fx.masks_as(before) ? Flow::Next : Flow::Jump;
 }
 
 Flow fldenv(State& s, const Insn& insn) {
     if (!unit_available(s, Unit::X87, true)) return Flow::Fault;
     Environment e(s, insn);
     if (!read_memory(s, insn.segment, effective_address(s, insn), e.bytes.data(), e.size())) return Flow::Fault;
+    const FxImage before = s.fx;
     load_environment(s.fx, e);
-    return Flow::Next;
+    return s.fx.masks_as(before) ? Flow::Next : Flow::Jump;
 }
 
 // FNSAVE and FRSTOR: ST(0) to ST(7), 10 bytes each, behind the environment.
@@ -163,8 +165,9 @@ Flow fnsave(State& s, const Insn& insn) {
         std::copy_n(s.fx.st[i].begin(), kRegisterBytes, image.begin() + e.size() + i * kRegisterBytes);
     const unsigned size = e.size() + kRegisters * kRegisterBytes;
     if (!write_memory(s, insn.segment, effective_address(s, insn), image.data(), size)) return Flow::Fault;
+    const FxImage before = s.fx;
     initialise(s.fx);
-    return Flow::Next;
+    return s.fx.masks_as(before) ? Flow::Next : Flow::Jump;
 }
 
 Flow frstor(State& s, const Insn& insn) {
@@ -174,16 +177,18 @@ Flow frstor(State& s, const Insn& insn) {
     const unsigned size = e.size() + kRegisters * kRegisterBytes;
     if (!read_memory(s, insn.segment, effective_address(s, insn), image.data(), size)) return Flow::Fault;
     std::copy_n(image.begin(), e.size(), e.bytes.begin());
+    const FxImage before = s.fx;
     load_environment(s.fx, e);
     for (unsigned i = 0; i < kRegisters; ++i)
         std::copy_n(image.begin() + e.size() + i * kRegisterBytes, kRegisterBytes, s.fx.st[i].begin());
-    return Flow::Next;
+    return s.fx.masks_as(before) ? Flow::Next : Flow::Jump;
 }
 
 Flow fninit(State& s, const Insn&) {
     if (!unit_available(s, Unit::X87, false)) return Flow::Fault;
+    const FxImage before = s.fx;
     initialise(s.fx);
-    return Flow::Next;
+    return s.fx.masks_as(before) ? Flow::Next : Flow::Jump;
 }
 
 }  // namespace

@@ -213,6 +213,12 @@ TEST_F(Segments, BaseInstructionsNeedCr4) {
     reg(RAX) = 0x123456789;
     EXPECT_EQ(execute({0xf3, 0x48, 0x0f, 0xae, 0xd0}), Flow::Next);  // WRFSBASE RAX
     EXPECT_EQ(seg(FS).base, 0x123456789u);
+    EXPECT_EQ(execute({0xf3, 0x0f, 0xae, 0xd8}), Flow::Next);  // WRGSBASE EAX: the upper half is cleared
+    EXPECT_EQ(seg(GS).base, 0x23456789u);
+    EXPECT_EQ(execute({0xf3, 0x48, 0x0f, 0xae, 0xc1}), Flow::Next);  // RDFSBASE RCX
+    EXPECT_EQ(reg(RCX), 0x123456789u);
+    EXPECT_EQ(execute({0xf3, 0x0f, 0xae, 0xca}), Flow::Next);  // RDGSBASE EDX
+    EXPECT_EQ(reg(RDX), 0x23456789u);
     reg(RAX) = u64{1} << 63;
     expect_fault({0xf3, 0x48, 0x0f, 0xae, 0xd0}, GP);
 }
