@@ -47,7 +47,7 @@ TEST_F(VirtualInterrupts, StiWithAnInterruptWaitingGoesToTheMonitor) {
 TEST_F(VirtualInterrupts, WithoutVmeAllIsTheMonitors) {
     enter_8086();
     cpu().control.cr4 = 0;
-    for (u8 opcode : {0xfa, 0xfb, 0x9c, 0x9d, 0xcf}) expect_fault({opcode}, GP);
+    for (u8 opcode : std::initializer_list<u8>{0xfa, 0xfb, 0x9c, 0x9d, 0xcf}) expect_fault({opcode}, GP);
     expect_fault({0xcd, 0x21}, GP);
 }
 
