@@ -108,7 +108,6 @@ void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxIma
     const u16 fop = image.fop;
     std::bit_cast<Routine>(unit.routine)(memory, &registers, &image);
     __builtin_ia32_ldmxcsr(host_mxcsr);
-    if (unit.loads_pointers) return;
     // What the host's unit has there tells of the routine.
     image.fip = fip;
     image.fdp = fdp;

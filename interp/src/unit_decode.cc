@@ -35,16 +35,6 @@ bool waits(ZydisMnemonic mnemonic) {
 // Instructions that do not set the x87 instruction and data pointers (SDM vol. 1, 8.1.8: "non-control" ones do).
 bool controls(ZydisMnemonic mnemonic) { return mnemonic == ZYDIS_MNEMONIC_FLDCW || !waits(mnemonic); }
 
-bool loads_pointers(ZydisMnemonic mnemonic) {
-    switch (mnemonic) {
-        case ZYDIS_MNEMONIC_FNINIT:
-        case ZYDIS_MNEMONIC_FNSAVE:
-        case ZYDIS_MNEMONIC_FLDENV:
-        case ZYDIS_MNEMONIC_FRSTOR: return true;
-        default: return false;
-    }
-}
-
 // 16-byte memory operands of legacy SSE instructions are aligned, but for these (SDM vol. 1, 10.8.3; SSE4.2 string
 // instructions: vol. 2B).
 bool tolerates_misalignment(ZydisMnemonic mnemonic) {
@@ -159,7 +149,6 @@ void prepare_unit_instruction(const ZydisDecodedInstruction& zydis, const ZydisD
         unit.unit = UnitInsn::Unit::X87;
         unit.waits = waits(zydis.mnemonic);
         unit.control = controls(zydis.mnemonic);
-        unit.loads_pointers = loads_pointers(zydis.mnemonic);
     } else {
         unit.unit = touches_mmx_only(zydis, operands) ? UnitInsn::Unit::Mmx : UnitInsn::Unit::Sse;
         unit.control = true;

@@ -85,6 +85,10 @@ const char* not_comparable(const ZydisDecodedInstruction& instruction, std::span
         case ZYDIS_MNEMONIC_WRGSBASE:
         case ZYDIS_MNEMONIC_SYSCALL:
         case ZYDIS_MNEMONIC_SYSENTER: return "the operating system answers";
+        case ZYDIS_MNEMONIC_RDFSBASE:
+        case ZYDIS_MNEMONIC_RDGSBASE:
+        case ZYDIS_MNEMONIC_WRFSBASE:
+        case ZYDIS_MNEMONIC_WRGSBASE: return "the operating system allows them or not, and uses the bases itself";
         // Linux answers these itself where the CPU has UMIP.
         case ZYDIS_MNEMONIC_SGDT:
         case ZYDIS_MNEMONIC_SIDT:

@@ -28,6 +28,49 @@ TEST_F(Msr, UnknownRegisterIsGeneralProtection) {
     expect_fault({0x0f, 0x30}, GP);
 }
 
+TEST_F(Msr, CounterAndItsAdjustmentMoveTogether) {
+    EXPECT_EQ(read(msr::TscAdjust), 0u);
+    const u64 before = read(msr::Tsc);
+    EXPECT_TRUE(write(msr::TscAdjust, u64{1} << 60));
+    EXPECT_EQ((read(msr::Tsc) - before) >> 60, 1u);
+    EXPECT_TRUE(write(msr::Tsc, before));
+    EXPECT_EQ((read(msr::TscAdjust) + (u64{1} << 59)) >> 60, 0u);  // nearly back at 0
+}
+
+TEST_F(Msr, MachineCheckBanksHoldNoErrors) {
+    EXPECT_TRUE(write(msr::MachineCheck0 + 4, ~u64{0}));  // control of bank 1
+    EXPECT_EQ(read(msr::MachineCheck0 + 4), ~u64{0});
+    for (u32 index = msr::MachineCheck0 + 1; index < msr::MachineCheck0 + 4; ++index) {
+        EXPECT_EQ(read(index), 0u);
+        EXPECT_FALSE(write(index, 1));
+        EXPECT_TRUE(write(index, 0));
+    }
+    reg(RCX) = msr::MachineCheckLast + 1;
+    expect_fault({0x0f, 0x32}, GP);
+}
+
+TEST_F(Msr, RegistersThatLinuxReads) {
+    EXPECT_EQ(read(msr::PlatformId), 0u);
+    EXPECT_FALSE(write(msr::PlatformId, 0));
+    EXPECT_EQ(read(msr::DebugCtl), 0u);
+    EXPECT_FALSE(write(msr::DebugCtl, 2));
+}
+
+TEST_F(Msr, BasesByInstruction) {
+    expect_fault({0xf3, 0x48, 0x0f, 0xae, 0xc0}, UD);  // RDFSBASE RAX without CR4.FSGSBASE
+    cpu().control.cr4 |= cr4::FSGSBASE;
+    set_level(3);
+    reg(RAX) = 0xffff800012345678;
+    EXPECT_EQ(execute({0xf3, 0x48, 0x0f, 0xae, 0xd8}), Flow::Next);  // WRGSBASE RAX
+    EXPECT_EQ(seg(GS).base, 0xffff800012345678u);
+    EXPECT_EQ(execute({0xf3, 0x0f, 0xae, 0xd0}), Flow::Next);  // WRFSBASE EAX
+    EXPECT_EQ(seg(FS).base, 0x12345678u);
+    EXPECT_EQ(execute({0xf3, 0x48, 0x0f, 0xae, 0xc9}), Flow::Next);  // RDGSBASE RCX
+    EXPECT_EQ(reg(RCX), 0xffff800012345678u);
+    reg(RAX) = u64{1} << 47;
+    expect_fault({0xf3, 0x48, 0x0f, 0xae, 0xd0}, GP);
+}
+
 TEST_F(Msr, OnlyForLevelZero) {
     set_level(3);
     reg(RCX) = msr::Tsc;
@@ -57,7 +100,7 @@ TEST_F(Msr, MemoryTypesAreChecked) {
 TEST_F(Msr, CapabilitiesAreReadOnly) {
     EXPECT_EQ(read(msr::MtrrCap), 0x508u);
     EXPECT_FALSE(write(msr::MtrrCap, 0x508));
-    EXPECT_EQ(read(msr::McgCap), 0u);
+    EXPECT_EQ(read(msr::McgCap), 0x104u);
     EXPECT_EQ(read(msr::BiosSignature), 0u);
 }
 
