@@ -13,8 +13,9 @@ namespace dualvm::app {
 namespace {
 
 // Options that are QEMU's, spelled as in its manual.
-constexpr std::array<std::string_view, 7> kQemuOptions = {"kernel",    "initrd",    "append", "serial",
-                                                          "nographic", "no-reboot", "no-acpi"};
+constexpr std::array<std::string_view, 9> kQemuOptions = {"kernel",    "initrd",    "append", "serial",
+                                                          "nographic", "no-reboot", "no-acpi",
+                                                          "bios",      "boot"};
 
 class Formatter final : public CLI::Formatter {
 public:
@@ -88,14 +89,19 @@ and says so in one line.
 Under --clock=virtual (interp's default) the guest's timers count its instructions, at 1 per nanosecond, and its day
 begins at 2000-01-01: every run is the same. Under --clock=host (always, for kvm) they count the host's time.
 
--no-acpi, -nographic: there is no ACPI and no graphics window in this version; the options do nothing.
+Without -kernel, -bios FILE is the guest's beginning: a BIOS, like Debian's SeaBIOS in /usr/share/seabios/bios-256k.bin.
+-boot tells it where to look first: letters a (floppy disk), c (hard disk), d (CD-ROM), n (network), "cad" if nothing is
+said; or order=LETTERS, once=LETTERS (until the first reset), menu=on, with commas between them. -nographic has it write
+to the serial port as well.
+-no-acpi takes ACPI away: power management hardware and tables.
 -d takes a list of: boot (what was loaded where), exits (port and MMIO accesses, halts), int (interrupts), cpu (the
-registers at the end).
+registers at the end), firmware (what the BIOS says of its work).
 --json alone writes to standard error when all else has been said; --json=- writes to standard output.
 
 Examples:
   dualvm run -kernel build/guests/hello64.elf
   dualvm run -kernel vmlinuz -initrd initrd.img -append "console=ttyS0" -m 512M
+  dualvm run -bios /usr/share/seabios/bios-256k.bin -d firmware --screen=text --timeout 5
   dualvm run -kernel GUEST --timeout 10 --json=result.json
   dualvm run --engine=kvm --no-rescue --stats -kernel GUEST
 

@@ -4,8 +4,8 @@
 Each run's time is its CPU time, the best of several; from it the best time of the same program with nothing to do
 (size=1) is taken away, so that start-up does not count. The result is the ratio to native, in which the host's speed
 cancels out; start-up is measured by itself, with hello64. Engines take turns, so that a change of the host's speed
-meets them all. --ablation measures instead what each of the interpreter's optimisations gives, --memory-sizes what
-guest memory costs.
+meets them all. --ablation measures instead what each of the interpreter's optimisations gives, --churn what it
+costs to be made to forget things, --memory-sizes what guest memory costs.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 import studies
 from host import describe_host
 from runs import ENGINES, Bench, Problem, perf_counts_cycles
-from tables import ablation_report, report, sizes_report
+from tables import ablation_report, churn_report, report, sizes_report
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTUP_RUNS = 10
@@ -193,6 +193,12 @@ def measure_sizes(bench, engines, rounds):
             "sizes": studies.memory_sizes(bench, engines, rounds)}
 
 
+def measure_churn(bench, engines, rounds):
+    engines = [engine for engine in engines if engine in ("interp", "qemu-tcg") and not bench.unavailable(engine)]
+    return {"host": describe_host(bench.build), "rounds": rounds, "engines": engines,
+            "churn": studies.churn(bench, engines, rounds)}
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default=str(ROOT / "build"), help="the build tree (default: %(default)s)")
@@ -202,8 +208,9 @@ def parse_arguments():
     parser.add_argument("--repeat", type=int, default=0, help="runs of which the best counts (default: 5; quick: 2)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work: a look, not a result")
     parser.add_argument("--ablation", action="store_true", help="what each optimisation of interp gives")
+    parser.add_argument("--churn", action="store_true", help="what it costs to be made to forget things")
     parser.add_argument("--memory-sizes", action="store_true", help="start-up and memory against guest memory")
-    parser.add_argument("--output", help="the JSON file (default: BUILD/bench/results.json, ablation.json, sizes.json)")
+    parser.add_argument("--output", help="the JSON file (default: in BUILD/bench)")
     arguments = parser.parse_args()
     if arguments.repeat < 0:
         parser.error("--repeat wants a positive number")
@@ -222,6 +229,9 @@ def main():
         if arguments.ablation:
             document = measure_ablation(bench, workloads, rounds, arguments, manifest)
             text, name = ablation_report, "ablation"
+        elif arguments.churn:
+            document = measure_churn(bench, engines, rounds)
+            text, name = churn_report, "churn"
         elif arguments.memory_sizes:
             document = measure_sizes(bench, engines, rounds)
             text, name = sizes_report, "sizes"

@@ -1,7 +1,9 @@
-"""Two questions beside "how fast?": what does each optimisation give, and what does guest memory cost?"""
+"""Questions beside "how fast?": what does each optimisation give, and what do forgetting and guest memory cost?"""
 
 import math
 
+CHURN = ["walks", "cr3", "invlpg", "data", "jit", "blocks"]  # guests/system/churn.c says what they are
+CHURN_EVENTS = 300_000
 SIZES = [16, 64, 256, 1024, 4096, 16384]  # MiB of guest memory
 
 
@@ -21,6 +23,19 @@ def ablation(benches, workloads, rounds, arguments_of, least):
         if row["all"] >= least:
             results[workload["name"]] = row
     return results
+
+
+def churn(bench, engines, rounds):
+    """What an event of each kind of the guest churn costs: {KIND: {engine: microseconds}}."""
+    best = {}
+    for _ in range(rounds):
+        for kind, name in enumerate(CHURN):
+            for engine in engines:
+                for size in (CHURN_EVENTS, 1):
+                    seconds = bench.run(engine, "churn", f"kind={kind} size={size}").seconds
+                    best[name, engine, size] = min(seconds, best.get((name, engine, size), math.inf))
+    return {name: {engine: 1e6 * (best[name, engine, CHURN_EVENTS] - best[name, engine, 1]) / CHURN_EVENTS
+                   for engine in engines} for name in CHURN}
 
 
 def memory_sizes(bench, engines, rounds):

@@ -85,6 +85,13 @@ def ablation_report(document):
             table(rows))
 
 
+def churn_report(document):
+    engines = document["engines"]
+    rows = [["µs for one event"] + engines]
+    rows += [[kind] + [f"{row[engine]:.3f}" for engine in engines] for kind, row in document["churn"].items()]
+    return head(document) + "\n\nWhat makes a machine forget what it remembers:\n\n" + table(rows)
+
+
 def sizes_report(document):
     parts = [head(document), "hello64 with more and more guest memory: CPU time from process start to exit, and the "
              "most memory that was resident:"]

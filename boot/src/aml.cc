@@ -150,7 +150,8 @@ Bytes device(std::string_view object, const std::vector<Bytes>& terms) {
 }
 
 Bytes method(std::string_view object, unsigned arguments, const std::vector<Bytes>& terms) {
-    return with_length({kMethod}, {path(object), {static_cast<u8>(arguments & 7)}, join(terms)});
+    constexpr u8 kSerialized = 1u << 3;  // methods that make names must be
+    return with_length({kMethod}, {path(object), {static_cast<u8>((arguments & 7) | kSerialized)}, join(terms)});
 }
 
 Bytes operation_region(std::string_view object, Space space, u64 offset, u64 length) {

@@ -61,14 +61,13 @@ Bytes link(const Platform& p, unsigned number) {
         kLinkNames[number],
         {hardware_id("PNP0C0F"), name("_UID", integer(number + 1)),
          name("_PRS", resource_template({interrupts(possible)})), name("BUF", resource_template({interrupts({0})})),
-         create_dword_field(path("BUF"), kNumberInDescriptor, "NUM"),
          method("_STA", 0,
                 {if_then(bit_and(field, integer(kRouterOff)), {give_back(integer(kDisabled))}),
                  give_back(integer(kEnabled))}),
          method("_DIS", 0, {bit_or(field, integer(kRouterOff), field)}),
          method("_CRS", 0,
-                {store(integer(0), path("NUM")), if_then(less(field, integer(kRouterOff)), {store(field, path("NUM"))}),
-                 give_back(path("BUF"))}),
+                {create_dword_field(path("BUF"), kNumberInDescriptor, "NUM"), store(integer(0), path("NUM")),
+                 if_then(less(field, integer(kRouterOff)), {store(field, path("NUM"))}), give_back(path("BUF"))}),
          method("_SRS", 1, {create_dword_field(kArg0, kNumberInDescriptor, "SET"), store(path("SET"), field)})});
 }
 
@@ -90,7 +89,7 @@ Bytes host_bridge(const Platform& p) {
     const Bytes isa =
         device("ISA", {name("_ADR", integer(u64{p.pci_router_slot} << 16)), router(p), join(isa_devices(p))});
     return device("PCI0",
-                  {hardware_id("PNP0A03"), name("_ADR", integer(0)), name("_UID", integer(0)),
+                  {hardware_id("PNP0A03"), name("_UID", integer(0)),
                    current_resources({bus_numbers(0, 0xff), io_ports(0xcf8, 8), io_window(0, 0xcf7),
                                       io_window(0xd00, 0xffff), memory_window(0xa0000, 0xbffff, true),
                                       memory_window(p.pci_memory, p.pci_memory + p.pci_memory_size - 1, false)}),

@@ -12,7 +12,7 @@ namespace dualvm::boot {
 
 namespace {
 
-constexpr u64 kGranule = 64 * 1024, kLargest = 8 * 1024 * 1024, kShadow = 128 * 1024;
+constexpr u64 kGranule = 64 * 1024, kLargest = 8 * 1024 * 1024;
 constexpr u64 kResetVector = 0xfffffff0;
 
 Expected<std::vector<u8>> read_firmware(const std::string& path) {
@@ -50,19 +50,11 @@ Expected<BootReport> boot_firmware(Machine& machine, const std::string& path) {
         // After a reset it is there already: ROM has not changed.
         if (auto added = memory.add_rom(base, *bytes); !added) return tl::unexpected(added.error());
     }
-    const u64 shadowed = std::min<u64>(bytes->size(), kShadow);
-    const u64 shadow = kExtendedMemory - shadowed;
-    if (!memory.write(shadow, bytes->data() + bytes->size() - shadowed, shadowed)) {
-        return fail(ExitStatus::BadImage, fmt::format("cannot copy the BIOS '{}' to {:#x}: the guest has no RAM there; "
-                                                      "give it more memory (-m)",
-                                                      path, shadow));
-    }
     memory.set_a20(true);
     machine.cpu().reset();
     return BootReport{.protocol = Protocol::Firmware,
                       .entry = kResetVector,
-                      .placed = {{.base = shadow, .size = shadowed, .what = "BIOS, copied into RAM"},
-                                 {.base = base, .size = bytes->size(), .what = "BIOS"}}};
+                      .placed = {{.base = base, .size = bytes->size(), .what = "BIOS"}}};
 }
 
 }  // namespace dualvm::boot

@@ -39,10 +39,9 @@ constexpr u16 kAcpiBase = 0x600;  // where SeaBIOS puts it, too
 
 // Places on PCI bus 0, as on QEMU's "pc".
 enum : unsigned { kHostBridgeSlot = 0, kPiix3Slot = 1 };
-
-// Inputs that PCI's interrupts may be led to, and where memory BARs may lie: see set_up_pci().
+// Where PCI's interrupts may lead, and its memory may lie.
 constexpr u16 kPciInterrupts = 1u << 5 | 1u << 10 | 1u << 11;
-constexpr u32 kPciMemory = 0xe0000000;
+constexpr u32 kPciMemory = VMem::kHoleBase;
 
 struct PortRange {
     u64 base, size;
@@ -85,7 +84,7 @@ Platform describe(bool floppy) {
     p.pci_router_register = Piix3Isa::kPirqRoute;
     p.pci_interrupts = kPciInterrupts;
     p.pci_memory = kPciMemory;
-    p.pci_memory_size = IoApic::kUsualBase - kPciMemory;
+    p.pci_memory_size = static_cast<u32>(IoApic::kUsualBase - kPciMemory);
     return p;
 }
 

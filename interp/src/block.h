@@ -52,8 +52,9 @@ struct ModeKey {
     static constexpr u32 kFlat =
         8;  // CS, DS, ES, SS are base 0, limit 4 GiB, of the ordinary kinds (always so in 64-bit mode)
     static constexpr u32 kStack32 = 16;
-    static constexpr u32 kPlain = 32;       // fast handlers may be used: no alignment checks, no special debugging
-    static constexpr u32 kSse = 64;         // SSE instructions do not fault: CR0.EM and TS clear, CR4.OSFXSR set
+    static constexpr u32 kPlain = 32;  // fast handlers may be used: no alignment checks, no special debugging
+    static constexpr u32 kSse = 64;    // SSE instructions do not fault: CR0.EM and TS clear, CR4.OSFXSR set
+    static constexpr u32 kX87 = 256;  // neither x87 instructions nor their exceptions fault: the same for CR0, FCW, FSW
     static constexpr u32 kSseMasked = 128;  // nor do their exceptions: MXCSR masks all of them
 };
 

@@ -77,6 +77,7 @@ void BlockCache::refresh_mode(State& s) {
     if (!alignment_checks) mode |= ModeKey::kPlain;
     const bool sse = (s.cpu.control.cr0 & (cr0::EM | cr0::TS)) == 0 && (s.cpu.control.cr4 & cr4::OSFXSR) != 0;
     if (sse) mode |= ModeKey::kSse;
+    if ((s.cpu.control.cr0 & (cr0::EM | cr0::TS)) == 0 && s.fx.masks_x87()) mode |= ModeKey::kX87;
     if (sse && s.fx.masks_sse()) mode |= ModeKey::kSseMasked;
     mode_ = mode;
     // The same RIP means another place when CS has another base.

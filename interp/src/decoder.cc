@@ -162,6 +162,13 @@ const UnitInsn* Decoder::Impl::keep(const UnitInsn& unit) {
     return &alike.emplace_back(unit);
 }
 
+bool Decoder::full() const { return impl_->routines.full(); }
+
+void Decoder::forget() {
+    impl_->units.clear();
+    impl_->routines.forget();
+}
+
 DecodeResult Decoder::decode(std::span<const u8> bytes, unsigned code_size, u64 rip, Insn& insn) const {
     const ZydisDecoder& decoder = code_size == 64 ? impl_->code64 : code_size == 32 ? impl_->code32 : impl_->code16;
     ZydisDecodedInstruction zydis;

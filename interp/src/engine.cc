@@ -299,7 +299,7 @@ void Interpreter::run_chain(Block* block) {
     }
 #endif
     s->in_chain = false;
-    if (s->mxcsr_in_host) fast::give_mxcsr_back(*s);
+    if (s->mxcsr_in_host) fast::give_back(*s);
     s->cpu.general.rflags = merge_flags(s->cpu.general.rflags, s->flags);
 }
 

@@ -20,6 +20,9 @@ struct alignas(16) FxImage {
     std::array<u8, 96> available{};
 
     static constexpr u32 kMxcsrMasks = 0x1f80;  // of the six exceptions (SDM vol. 1, figure 10-3)
+    static constexpr u16 kX87Masks = 0x3f;
+    // No x87 exception waits (SDM vol. 1, 8.1.3) or can come.
+    bool masks_x87() const { return (fcw & kX87Masks) == kX87Masks && (fsw & 0x80) == 0; }
     bool masks_sse() const { return (mxcsr & kMxcsrMasks) == kMxcsrMasks; }
 };
 static_assert(sizeof(FxImage) == 512);

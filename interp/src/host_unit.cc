@@ -253,6 +253,7 @@ Flow run_on_host_unit(State& s, const Insn& insn) {
         if (unit.stores_result() && !reach_memory(s, insn, linear, nullptr)) return Flow::Fault;
         if (!write_linear(s, linear, memory.data(), insn.operand[unit.memory_operand].size)) return Flow::Fault;
     }
+    const bool masked = s.fx.masks_x87();
     s.fx = image;
     if (unit.gpr_operand != 0xff) {
         gpr[insn.operand[unit.gpr_operand].reg] = registers.rax;
@@ -262,7 +263,7 @@ Flow run_on_host_unit(State& s, const Insn& insn) {
     if (unit.gpr_operand == 0xff || insn.operand[unit.gpr_operand].reg != RCX) gpr[RCX] = registers.rcx;
     if (unit.gpr_operand == 0xff || insn.operand[unit.gpr_operand].reg != RDX) gpr[RDX] = registers.rdx;
     s.cpu.general.rflags = (s.cpu.general.rflags & ~rflags::Arithmetic) | (registers.rflags & rflags::Arithmetic);
-    return Flow::Next;
+    return s.fx.masks_x87() == masked ? Flow::Next : Flow::Jump;  // ModeKey::kX87 has to follow
 }
 
 // --- the FXSAVE image

@@ -114,6 +114,7 @@ struct Walk {
     unsigned depth = 0;
     bool wide = true;  // 8-byte entries
     u64 page_bytes = kPageSize;
+    std::array<TableCache::Entry, 2> found{};  // tables on the way: a page table, a page directory
 };
 
 void add_entry(Walk& w, u64 address, u64 entry) {
@@ -150,7 +151,7 @@ Walk walk_32bit(const State& s, u64 linear) {
 }
 
 // PAE paging (from a PDPTE register) and 4-level paging share their lower levels (SDM vol. 3A, 4.4, 4.5).
-Walk walk_wide(const State& s, u64 linear) {
+Walk walk_wide(State& s, u64 linear) {
     Walk w;
     const u64 address_mask = ((u64{1} << s.machine->cpu_model().physical_address_bits()) - 1) & ~kPageMask;
     u64 reserved_bits = 0x000fffffffffffff & ~kPageMask & ~address_mask;
@@ -166,6 +167,16 @@ Walk walk_wide(const State& s, u64 linear) {
         shift = 21;
         // In PAE paging bits 52-62 of PDEs and PTEs are reserved as well (SDM vol. 3A, tables 4-9 to 4-11).
         reserved_bits |= u64{0x7ff} << 52;
+    }
+    for (unsigned cached : {21u, 30u}) {
+        const TableCache::Entry& known = s.tables.at(cached, linear);
+        if (!s.use.walks || cached > shift || known.tag != linear >> cached) continue;
+        table = known.table;
+        w.writable = known.writable;
+        w.user = known.user;
+        w.no_execute = known.no_execute;
+        shift = cached - 9;
+        break;
     }
     for (;; shift -= 9) {
         const u64 address = table + ((linear >> shift) & 0x1ff) * 8;
@@ -188,10 +199,17 @@ Walk walk_wide(const State& s, u64 linear) {
             return w;
         }
         table = entry & address_mask;
+        if (shift <= 30) {
+            w.found[shift == 21 ? 0 : 1] = {.tag = linear >> shift,
+                                            .table = table,
+                                            .writable = w.writable,
+                                            .user = w.user,
+                                            .no_execute = w.no_execute};
+        }
     }
 }
 
-Walk walk(const State& s, u64 linear) {
+Walk walk(State& s, u64 linear) {
     if (!(s.cpu.control.cr0 & cr0::PG)) {
         Walk w;
         w.present = true;
@@ -202,6 +220,8 @@ Walk walk(const State& s, u64 linear) {
 }
 
 bool page_fault(State& s, u64 linear, u32 error_code) {
+    // The guest may repair its tables without more ado (SDM vol. 3A, 4.10.4.1).
+    s.tables.at(21, linear) = s.tables.at(30, linear) = {};
     s.cpu.control.cr2 = linear;
     s.raise(PF, error_code);
     return false;
@@ -249,6 +269,10 @@ bool translate_walk(State& s, u64 linear, Access access, bool user, Walk& w) {
         }
     }
     if (w.page_bytes != kPageSize) s.large_regions.add(linear);
+    // Only now: entries are cached when their accessed bits are set (SDM vol. 3A, 4.10.3.1).
+    for (unsigned i = 0; i < w.found.size(); ++i) {
+        if (w.found[i].table != 0) s.tables.at(i == 0 ? 21 : 30, linear) = w.found[i];
+    }
     return true;
 }
 
@@ -261,14 +285,9 @@ bool translate(State& s, u64 linear, Access access, bool user, u64& physical) {
     return true;
 }
 
-bool peek_translate(const State& s, u64 linear, u64& physical) {
-    const Walk w = walk(s, linear);
-    physical = w.physical & s.machine->vmem().a20_mask();
-    return w.present && !w.reserved;
-}
-
 void flush_tlb(State& s) {
     for (Tlb& tlb : s.tlbs) tlb.flush();
+    s.tables.flush();
     s.large_regions.clear();
     s.forget_stack_pages();
     s.blocks->mapping_changed(s);
@@ -277,6 +296,7 @@ void flush_tlb(State& s) {
 void flush_tlb_page(State& s, u64 linear) {
     const u64 page = linear & ~kPageMask;
     // All of a large page goes, by whichever of its addresses it is named (SDM vol. 3A, 4.10.4.1).
+    s.tables.flush();
     const bool large = s.large_regions.may_have(linear);
     for (Tlb& tlb : s.tlbs) {
         if (large) {

@@ -84,8 +84,6 @@ bool pop(State& s, unsigned size, u64& value);
 
 // Linear to guest-physical by the guest's tables, setting accessed and dirty bits as the CPU would. False: #PF is set.
 bool translate(State& s, u64 linear, Access access, bool user, u64& physical);
-// As a debugger looks: no accessed bits, no fault. False if the page is not mapped.
-bool peek_translate(const State& s, u64 linear, u64& physical);
 
 // Forget cached translations: all of them (MOV CR3, CR0/CR4/EFER changes; global ones too), or one page (INVLPG).
 void flush_tlb(State& s);

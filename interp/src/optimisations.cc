@@ -26,8 +26,9 @@ constexpr Switch kSwitches[] = {
      &Optimisations::indirect},
     {{"tlb", "host addresses of lately used guest pages; without: a page walk for every access"}, &Optimisations::tlb},
     {{"sse",
-      "the guest's XMM instructions run one by one on the host's; without: with a load and a save of all FPU state"},
+      "SSE and x87 instructions on the host's units; without: with a load and a save of all of their state for each"},
      &Optimisations::sse},
+    {{"walks", "page walks begin at the table where the last one nearby ended"}, &Optimisations::walks},
     {{"strings", "REP MOVS and REP STOS move blocks"}, &Optimisations::strings},
 };
 

@@ -8,7 +8,8 @@ namespace dualvm::interp {
 
 // True: in use. The names are those of the command line; optimisations.cc says what each is.
 struct Optimisations {
-    bool fast = true, flags = true, fuse = true, links = true, indirect = true, tlb = true, strings = true, sse = true;
+    bool fast = true, flags = true, fuse = true, links = true, indirect = true, tlb = true, walks = true,
+         strings = true, sse = true;
 };
 
 Optimisations all_optimisations_but(const std::vector<std::string>& names);

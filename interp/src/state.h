@@ -71,6 +71,8 @@ struct State {
     // While a chain of handlers runs, the host's own MXCSR may be the guest's (fast/mxcsr.h); fx.mxcsr is then stale.
     bool mxcsr_in_host = false;
     u32 host_mxcsr = 0;  // to go back to
+    // The same for the x87 unit: FCW, FSW, the tags and the registers, but not the pointers. Then MXCSR is there, too.
+    bool x87_in_host = false;
 
     Tlb* tlb = nullptr;  // the one of the current privilege: &tlbs[user]
     // The TLB entries that the stack's pages were found in last: PUSH and CALL, POP and RET look here first.
@@ -107,6 +109,7 @@ struct State {
     bool in_chain = false;              // `ticks` is what handlers keep: the rest of the block is already taken off
     i64 slice = 0;                      // instructions given to this slice
     std::array<Tlb, 2> tlbs;            // [0] supervisor, [1] user
+    TableCache tables;                  // of wide (PAE and 4-level) paging
     PageFilter executed_pages{12};      // linear pages of the code that has been found since the map changed
     PageFilter large_regions{22};       // 4 MiB regions of which large pages have been used since the last flush
 

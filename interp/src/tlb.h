@@ -57,6 +57,23 @@ private:
     unsigned filled_count_ = 0;
 };
 
+// Where the lower tables of a walk are, with the rights that the entries on the way there leave: the paging-structure
+// caches of SDM vol. 3A, 4.10.3. They go with the TLB, and all of them with every INVLPG.
+struct TableCache {
+    struct Entry {
+        u64 tag = ~u64{0};  // linear address >> shift of the level above
+        u64 table = 0;      // physical
+        bool writable = false, user = false, no_execute = false;
+    };
+    static constexpr std::size_t kEntries = 64;
+    std::array<Entry, kEntries> page_tables{}, directories{};
+
+    // The cache of the tables that entries at `shift` (21: directory entries, 30: PDPT entries) point to.
+    std::array<Entry, kEntries>& below(unsigned shift) { return shift == 21 ? page_tables : directories; }
+    Entry& at(unsigned shift, u64 linear) { return below(shift)[(linear >> shift) % kEntries]; }
+    void flush() { page_tables = directories = {}; }
+};
+
 // A set of pages that may hold a few more than were put in: for "has this page been used since?", where a wrong yes
 // costs time only.
 class PageFilter {

@@ -115,6 +115,9 @@ Handler choose(const Insn& insn, const Position& at, u32 mode, const Optimisatio
     for (auto family : {fast::choose_move, fast::choose_arithmetic, fast::choose_shift, fast::choose_branch}) {
         if (Handler handler = family(choice, op)) return handler;
     }
+    if (use.sse && (mode & ModeKey::kX87) != 0) {
+        if (Handler handler = fast::choose_x87(choice, op)) return handler;
+    }
     if (use.sse && (mode & ModeKey::kSse) != 0) {
         for (auto family : {fast::choose_sse_move, fast::choose_sse_integer, fast::choose_sse_routine}) {
             if (Handler handler = family(choice, op)) return handler;

@@ -131,14 +131,15 @@ std::vector<u8> encode(const ZydisDecodedInstruction& zydis, std::span<const u8>
     return encoding;
 }
 
-// SSE instructions with an immediate byte: too many to have a handler for each.
+// x87 instructions, and SSE instructions with an immediate byte: too many to have a handler for each.
 bool has_bare_routine(const ZydisDecodedInstruction& zydis, const UnitInsn& unit) {
     switch (zydis.mnemonic) {
         case ZYDIS_MNEMONIC_PCMPESTRI:
         case ZYDIS_MNEMONIC_PCMPESTRM:
         case ZYDIS_MNEMONIC_PCMPISTRI:
         case ZYDIS_MNEMONIC_PCMPISTRM: return false;  // they have operands that the encoding does not name
-        default: return unit.unit == UnitInsn::Unit::Sse && zydis.raw.imm[0].size == 8;
+        default:
+            return unit.unit == UnitInsn::Unit::X87 || (unit.unit == UnitInsn::Unit::Sse && zydis.raw.imm[0].size == 8);
     }
 }
 
@@ -194,6 +195,10 @@ void prepare_unit_instruction(const ZydisDecodedInstruction& zydis, const ZydisD
         }
     }
     fields.r = fields.b = 0;
+    if (unit.unit == UnitInsn::Unit::X87) {
+        unit.bare = routines.find_or_make_bare(encode(zydis, bytes, fields));
+        return;
+    }
     if (xmm_in_reg) fields.reg = 0;  // else a general register, or a part of the opcode
     if (!memory && !gpr_in_rm) fields.rm = xmm_in_rm_written ? 0 : 1;
     unit.bare = routines.find_or_make_bare(encode(zydis, bytes, fields));

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 
+#include "disassembler_corrections.h"
+
 namespace dualvm::study {
 
 namespace {
@@ -70,6 +72,7 @@ Line Disassembler::line(CpuMode mode, u64 address, std::span<const u8> bytes) co
         line.text = cut ? "(cut off)" : "(bad)";
         return line;
     }
+    correct_base(instruction, std::span(operands).first(instruction.operand_count_visible));
     std::array<char, 256> text{};
     ZydisFormatterFormatInstruction(&zydis_->formatter, &instruction, operands.data(),
                                     instruction.operand_count_visible, text.data(), text.size(), address, nullptr);

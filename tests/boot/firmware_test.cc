@@ -27,6 +27,8 @@ protected:
 };
 
 TEST_F(Firmware, LiesAtTheEndOf4GiBWhereTheCpuBegins) {
+    constexpr u64 kShown = 0xe0000;
+    machine->vmem().set_shadow(kShown, VMem::kShadowEnd - kShown, {.read_ram = false, .write_ram = false});
     const auto report = boot(256 * 1024);
     ASSERT_TRUE(report) << report.error().text;
     EXPECT_EQ(report->protocol, Protocol::Firmware);
@@ -36,7 +38,7 @@ TEST_F(Firmware, LiesAtTheEndOf4GiBWhereTheCpuBegins) {
     ASSERT_TRUE(machine->vmem().read_value(0xfffffff0, byte));
     EXPECT_EQ(byte, 0xea);
     EXPECT_EQ(machine->vmem().find(0xfffc0000)->kind, RegionKind::Rom);
-    ASSERT_TRUE(machine->vmem().read_value(0xe0000, byte));
+    ASSERT_TRUE(machine->vmem().read_value(kShown, byte));
     EXPECT_EQ(byte, 0x11) << "and its last 128 KiB below 1 MiB";
     ASSERT_TRUE(machine->vmem().read_value(0xffff0, byte));
     EXPECT_EQ(byte, 0xea);

@@ -42,7 +42,8 @@ class Usage(CliTest):
                               ("--timeout", "inf"), ("--timeout", "10s"), ("--max-insns", "-1"),
                               ("--max-insns", "99999999999999999999"), ("--max-insns", "many"), ("-serial", "tcp:1"),
                               ("-serial", "file:"), ("-d", "everything"), ("-d", ""), ("--color", "blue"),
-                              ("--clock", "wall"), ("--protocol", "efi"), ("--screen", "png")):
+                              ("--clock", "wall"), ("--protocol", "efi"), ("--protocol", "firmware"), ("--screen", "png"),
+                              ("-boot", "x"), ("-boot", "cc"), ("-boot", "")):
             with self.subTest(option=option, value=value):
                 self.assert_refused(dualvm("run", "-kernel", guest("halt"), option, value), USAGE,
                                     f"'{value}'" if option != "--max-insns" else value)
@@ -66,6 +67,11 @@ class Usage(CliTest):
         self.assert_refused(dualvm("run", "--engine=kvm", "--clock=virtual", "-kernel", "x"), USAGE, "--clock=virtual")
         self.assert_refused(dualvm("run", "--engine=kvm", "--max-insns=5", "-kernel", "x"), USAGE, "--max-insns")
         self.assert_refused(dualvm("run", "-D", "log", "-kernel", "x"), USAGE, "-d LIST")
+        self.assert_refused(dualvm("run", "-kernel", "x", "-bios", "y"), USAGE, "-bios")
+        self.assert_refused(dualvm("run", "-bios", "y", "-append", "z"), USAGE, "-append")
+        self.assert_refused(dualvm("run", "-kernel", "x", "-boot", "menu=maybe"), USAGE, "menu=maybe")
+        self.assert_refused(dualvm("run", "-kernel", "x", "-boot", "order=cx"), USAGE, "no drive 'x'")
+        self.assert_refused(dualvm("run", "-kernel", "x", "-boot", "order=c,splash=y"), USAGE, "splash=y")
         self.assert_refused(dualvm("run", "-hdc", "x", "-cdrom", "y"), USAGE, "-cdrom")
         self.assert_refused(dualvm("compare", "-hda", "x"), USAGE, "disks")
         self.assert_refused(dualvm("disasm"), USAGE, "--bytes")

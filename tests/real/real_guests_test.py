@@ -110,7 +110,10 @@ echo "init runs as process $$"
 echo dualvm | /bin/busybox sha256sum
 /bin/busybox seq 1 100 | /bin/busybox awk '{ s += $1 * $1 } END { print "squares", s, s / 8 }'
 i=0; while [ $i -lt 20 ]; do /bin/busybox true; i=$((i + 1)); done; echo "forked $i times"
-/bin/busybox reboot -f
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sys /sys
+/bin/busybox cat /proc/interrupts /sys/devices/system/clocksource/clocksource0/available_clocksource
+if /bin/busybox grep -q then=reboot /proc/cmdline; then /bin/busybox reboot -f; else /bin/busybox poweroff -f; fi
 """
 
 
@@ -119,21 +122,26 @@ def need_busybox():
         skip(f"no {initramfs.BUSYBOX} (package busybox-static)")
 
 
-def linux_init(guests):
+def linux_init(guests, words, end, interrupt_controller):
     need_busybox()
     kernel = guests.find("vmlinuz-*-cloud-amd64")
     with tempfile.TemporaryDirectory() as folder:
         initrd = Path(folder) / "initrd.gz"
         initramfs.write(initrd, INIT)
-        run = guests.run("--engine=interp", "-m", "256", "-no-reboot", "--max-insns", "4000000000",
-                         "-kernel", kernel, "-initrd", str(initrd), "-append", "console=ttyS0 " + EARLY)
+        run = guests.run("--engine=interp", "-m", "256", "-no-reboot", "--max-insns", "4000000000", "--stats",
+                         "-kernel", kernel, "-initrd", str(initrd), "-append", "console=ttyS0 " + words)
     expected = ["init runs as process 1", "x86_64",
-                "squares 338350 42293.8", "forked 20 times"]
+                "squares 338350 42293.8", "forked 20 times", interrupt_controller]
     host_sum = subprocess.run([str(initramfs.BUSYBOX), "sha256sum"], input="dualvm\n", capture_output=True, text=True,
                               check=True)
     for line in expected + [host_sum.stdout.split()[0]]:
         if line not in run.stdout:
             fail(f"'{line}' is missing", run)
+    if run.returncode != 0 or f"engine interp: {end}" not in run.stderr:
+        fail(f"it should have ended by {end}, with status 0", run)
+    for complaint in ("ACPI Error", "ACPI BIOS", "Unstable", "unstable", "not functional", "spurious", "Call Trace"):
+        if complaint in run.stdout:
+            fail(f"the kernel complains: '{complaint}'", run)
 
 
 # What a person types at the shell; each command must say under dualvm what the same busybox says on the host.
@@ -208,7 +216,9 @@ def main():
      "memtest-ia32-interp": lambda: memtest_interp(guests, "memtest86+ia32.bin"),
      "memtest-x64-kvm": lambda: memtest_kvm(guests),
      "linux-early-interp": lambda: linux_early(guests),
-     "linux-init-interp": lambda: linux_init(guests),
+     "linux-init-interp": lambda: linux_init(guests, "", "power-off", "IO-APIC"),
+     "linux-reboot-interp": lambda: linux_init(guests, "then=reboot", "reset", "IO-APIC"),
+     "linux-old-pc-interp": lambda: linux_init(guests, "then=reboot " + EARLY, "reset", "XT-PIC"),
      "linux-shell-interp": lambda: linux_shell(guests, "vmlinuz-*-cloud-amd64", "256", 300),
      "linux-generic-interp": lambda: linux_shell(guests, "vmlinuz-*[0-9]-amd64", "512", 1500)}[sys.argv[2]]()
 

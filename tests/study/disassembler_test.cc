@@ -57,5 +57,10 @@ TEST(Disassembler, ALineShowsAddressBytesAndInstruction) {
               "  100020  0f a2                          cpuid");
 }
 
+TEST(Disassembler, RexBIsNoBaseWhereSibHasNone) {
+    const std::vector<u8> code = {0x4b, 0x8b, 0x04, 0x7d, 0x2e, 0, 0, 0};
+    EXPECT_EQ(Disassembler().line(CpuMode::Long64, 0, code).text, "mov rax, [r15*2+0x2e]");
+}
+
 }  // namespace
 }  // namespace dualvm::study

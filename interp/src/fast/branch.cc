@@ -7,30 +7,47 @@
 
 namespace dualvm::interp::fast {
 
-void fall_through(DUALVM_ARGUMENTS) { DUALVM_TAKE(op, fall, next_rip_of(op)); }
+void link_taken(DUALVM_ARGUMENTS) {
+    s->cpu.general.rip = target_of(op);
+    s->link_taken = true;
+    leave(s, op, ticks, flags, Leave::Link);
+}
 
-void fall_through_far(DUALVM_ARGUMENTS) { DUALVM_TAKE_FAR(op, fall, next_rip_of(op)); }
+void link_fall(DUALVM_ARGUMENTS) {
+    s->cpu.general.rip = next_rip_of(op);
+    s->link_taken = false;
+    leave(s, op, ticks, flags, Leave::Link);
+}
+
+void out_of_budget(DUALVM_ARGUMENTS) {
+    s->cpu.general.rip = block_of(op)->rip;
+    leave(s, op, ticks + block_of(op)->count, flags, Leave::Budget);
+}
+
+void fall_through(DUALVM_ARGUMENTS) { DUALVM_TAKE(op, fall); }
+
+void fall_through_far(DUALVM_ARGUMENTS) { DUALVM_TAKE_FAR(op, fall); }
 
 namespace {
 
 struct Jcc {
     template <unsigned kCondition, class>
     static void run(DUALVM_ARGUMENTS) {
-        if (condition<kCondition>(flags)) DUALVM_TAKE(op, taken, target_of(op));
-        DUALVM_TAKE(op, fall, next_rip_of(op));
+        if (condition<kCondition>(flags)) DUALVM_TAKE(op, taken);
+        DUALVM_TAKE(op, fall);
     }
 };
 
 struct JccFar {
     template <unsigned kCondition, class>
     static void run(DUALVM_ARGUMENTS) {
-        if (condition<kCondition>(flags)) DUALVM_TAKE_FAR(op, taken, target_of(op));
-        DUALVM_TAKE_FAR(op, fall, next_rip_of(op));
+        if (condition<kCondition>(flags)) DUALVM_TAKE_FAR(op, taken);
+        DUALVM_TAKE_FAR(op, fall);
     }
 };
 
-void jmp(DUALVM_ARGUMENTS) { DUALVM_TAKE(op, taken, target_of(op)); }
-void jmp_far_link(DUALVM_ARGUMENTS) { DUALVM_TAKE_FAR(op, taken, target_of(op)); }
+void jmp(DUALVM_ARGUMENTS) { DUALVM_TAKE(op, taken); }
+void jmp_far_link(DUALVM_ARGUMENTS) { DUALVM_TAKE_FAR(op, taken); }
 
 template <class T, bool kFar>
 void call(DUALVM_ARGUMENTS) {
@@ -40,9 +57,9 @@ void call(DUALVM_ARGUMENTS) {
     store<T>(m, static_cast<T>(op->imm));
     s->cpu.general.gpr[RSP] = sp = top;
     if constexpr (kFar) {
-        DUALVM_TAKE_FAR(op, taken, target_of(op));
+        DUALVM_TAKE_FAR(op, taken);
     } else {
-        DUALVM_TAKE(op, taken, target_of(op));
+        DUALVM_TAKE(op, taken);
     }
 }
 

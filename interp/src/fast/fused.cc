@@ -63,8 +63,8 @@ struct RegisterRegister {
         T a = get<T>(s, op->dst);
         const bool taken = Operation::template run<kCondition, T>(a, get<T>(s, op->src), flags);
         if constexpr (Operation::kWrites) set<T>(s, op->dst, a);
-        if (taken) DUALVM_TAKE(op + 1, taken, target_of(op + 1));
-        DUALVM_TAKE(op + 1, fall, next_rip_of(op + 1));
+        if (taken) DUALVM_TAKE(op + 1, taken);
+        DUALVM_TAKE(op + 1, fall);
     }
 };
 
@@ -75,8 +75,8 @@ struct RegisterImmediate {
         T a = get<T>(s, op->dst);
         const bool taken = Operation::template run<kCondition, T>(a, static_cast<T>(op->imm), flags);
         if constexpr (Operation::kWrites) set<T>(s, op->dst, a);
-        if (taken) DUALVM_TAKE(op + 1, taken, target_of(op + 1));
-        DUALVM_TAKE(op + 1, fall, next_rip_of(op + 1));
+        if (taken) DUALVM_TAKE(op + 1, taken);
+        DUALVM_TAKE(op + 1, fall);
     }
 };
 
@@ -88,8 +88,8 @@ struct MemoryImmediate {
         if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
         T a = load<T>(m);
         const bool taken = Operation::template run<kCondition, T>(a, static_cast<T>(op->imm), flags);
-        if (taken) DUALVM_TAKE(op + 1, taken, target_of(op + 1));
-        DUALVM_TAKE(op + 1, fall, next_rip_of(op + 1));
+        if (taken) DUALVM_TAKE(op + 1, taken);
+        DUALVM_TAKE(op + 1, fall);
     }
 };
 
@@ -101,8 +101,8 @@ struct RegisterMemory {
         if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
         T a = get<T>(s, op->dst);
         const bool taken = Operation::template run<kCondition, T>(a, load<T>(m), flags);
-        if (taken) DUALVM_TAKE(op + 1, taken, target_of(op + 1));
-        DUALVM_TAKE(op + 1, fall, next_rip_of(op + 1));
+        if (taken) DUALVM_TAKE(op + 1, taken);
+        DUALVM_TAKE(op + 1, fall);
     }
 };
 
@@ -113,8 +113,8 @@ struct Unary {
         T a = get<T>(s, op->dst);
         Operation::with_flags(a, flags);
         set<T>(s, op->dst, a);
-        if (condition<kCondition>(flags)) DUALVM_TAKE(op + 1, taken, target_of(op + 1));
-        DUALVM_TAKE(op + 1, fall, next_rip_of(op + 1));
+        if (condition<kCondition>(flags)) DUALVM_TAKE(op + 1, taken);
+        DUALVM_TAKE(op + 1, fall);
     }
 };
 

@@ -169,16 +169,16 @@ inline void store(u8* host, T value) {
 // --- going to another block
 // ---------------------------------------------------------------------------------------------
 
-// On into `block`, if the slice has room for it.
-#define DUALVM_ENTER(BLOCK)                                                     \
-    do {                                                                        \
-        const Block* entered_ = (BLOCK);                                        \
-        ticks -= entered_->count;                                               \
-        if (__builtin_expect(ticks < 0, 0)) {                                   \
-            s->cpu.general.rip = entered_->rip;                                 \
-            return leave(s, op, ticks + entered_->count, flags, Leave::Budget); \
-        }                                                                       \
-        DUALVM_GO(entered_->ops());                                             \
+// The slice has no room for the block that begins with `op`, whose instructions `ticks` has lost already.
+void out_of_budget(DUALVM_ARGUMENTS);
+
+// On into a block, if the slice has room for it.
+#define DUALVM_ENTER(BLOCK)                                                                                  \
+    do {                                                                                                     \
+        const Block* entered_ = (BLOCK);                                                                     \
+        ticks -= entered_->count;                                                                            \
+        if (__builtin_expect(ticks < 0, 0)) DUALVM_TAIL out_of_budget(s, entered_->ops(), ticks, flags, sp); \
+        DUALVM_GO(entered_->ops());                                                                          \
     } while (false)
 
 // --- choosing a handler
@@ -227,6 +227,7 @@ Handler choose_branch(const Choice& choice, Op& op);
 Handler choose_sse_move(const Choice& choice, Op& op);
 Handler choose_sse_integer(const Choice& choice, Op& op);
 Handler choose_sse_routine(const Choice& choice, Op& op);
+Handler choose_x87(const Choice& choice, Op& op);
 // These work by MXCSR and leave their flags in it: the first of a block runs behind `take_mxcsr`.
 Handler choose_sse_float(const Choice& choice, Op& op);
 Handler choose_sse_convert(const Choice& choice, Op& op);

@@ -28,15 +28,15 @@ void reference(DUALVM_ARGUMENTS) {
     s->op = op;
     s->ticks = ticks;
     s->cpu.general.rflags = merge_flags(s->cpu.general.rflags, flags);
-    const bool mxcsr_in_host = s->mxcsr_in_host;
-    if (__builtin_expect(mxcsr_in_host, 0)) give_mxcsr_back(*s);
+    Taken taken{};
+    if (__builtin_expect(s->mxcsr_in_host, 0)) taken = give_back(*s);
     const Flow flow = run_reference(*s, insn_of(op), rip_of(op));
     flags = pack_flags(s->cpu.general.rflags);
     sp = s->cpu.general.gpr[RSP];
     if (__builtin_expect(flow != Flow::Next || s->code_written || s->io_done, 0)) {
         return leave_after(s, op, ticks, flags, flow);
     }
-    if (__builtin_expect(mxcsr_in_host, 0)) take_mxcsr(*s);  // the rest of the block counts on it
+    if (__builtin_expect(taken.mxcsr, 0)) take_again(*s, taken);  // the rest of the block counts on it
     DUALVM_NEXT;
 }
 

@@ -7,15 +7,12 @@
 
 #include "../host_unit.h"
 #include "mxcsr.h"
+#include "routine.h"
 #include "sse.h"
 
 namespace dualvm::interp::fast {
 
 namespace {
-
-// Op::imm is the routine. Nothing is called between naming the registers and the assembly: without optimisation that
-// would change them. Below the stack pointer lies the red zone, which may hold locals of the caller.
-#define DUALVM_CALL_ROUTINE "leaq -128(%%rsp), %%rsp\n\tcall *%[routine]\n\tleaq 128(%%rsp), %%rsp"
 
 // What CMPxx, ROUNDxx and DPxx need first.
 template <bool kRounds>
@@ -77,8 +74,6 @@ DUALVM_STEP routine_to_memory(DUALVM_STEP_ARGUMENTS) {
     asm volatile(DUALVM_CALL_ROUTINE : : "x"(xmm0), "D"(m), [routine] "r"(op->imm) : "memory");
     return true;
 }
-
-#undef DUALVM_CALL_ROUTINE
 
 bool rounds(u16 mnemonic) {
     switch (mnemonic) {

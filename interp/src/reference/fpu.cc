@@ -41,9 +41,10 @@ bool fx_address(State& s, const Insn& insn, Access access, u64& linear) {
     return true;
 }
 
-// ModeKey::kSseMasked has to follow.
-Flow after_mxcsr_load(const State& s, bool masked_before) {
-    return s.fx.masks_sse() == masked_before ? Flow::Next : Flow::Jump;
+// ModeKey has to follow.
+Flow after_load(const State& s, const FxImage& before) {
+    const bool same = s.fx.masks_sse() == before.masks_sse() && s.fx.masks_x87() == before.masks_x87();
+    return same ? Flow::Next : Flow::Jump;
 }
 
 bool wide_pointers(const Insn& insn) {
@@ -77,7 +78,7 @@ Flow fxrstor(State& s, const Insn& insn) {
         image.fip &= 0xffffffff;
         image.fdp &= 0xffffffff;
     }
-    const bool masked = s.fx.masks_sse();
+    const FxImage before = s.fx;
     if (!insn.long_mode) std::copy(s.fx.xmm.begin() + 8, s.fx.xmm.end(), image.xmm.begin() + 8);
     // Reserved bits of the control word have values of their own; an opcode has 11 bits.
     image.fop &= 0x7ff;
@@ -87,16 +88,16 @@ Flow fxrstor(State& s, const Insn& insn) {
     image.fsw = static_cast<u16>((image.fsw & ~0x8080) | (pending ? 0x8080 : 0));
     image.mxcsr_mask = FxImage::kMxcsrMask;
     s.fx = image;
-    return after_mxcsr_load(s, masked);
+    return after_load(s, before);
 }
 
 Flow ldmxcsr(State& s, const Insn& insn) {
     u64 value = 0;
     if (!unit_available(s, Unit::Sse, false) || !read_operand(s, insn, 0, value)) return Flow::Fault;
     if ((value & ~u64{FxImage::kMxcsrMask}) != 0) return s.raise(GP, 0);
-    const bool masked = s.fx.masks_sse();
+    const FxImage before = s.fx;
     s.fx.mxcsr = static_cast<u32>(value);
-    return after_mxcsr_load(s, masked);
+    return after_load(s, before);
 }
 
 Flow stmxcsr(State& s, const Insn& insn) {

@@ -47,7 +47,7 @@ Expected<std::unique_ptr<EngineRunner>> EngineRunner::create(std::string name, c
 // What the CPU itself does with these few is known.
 void EngineRunner::find_distrust() {
     constexpr u8 kInvalidOpcode = 6, kStackFault = 12, kGeneralProtection = 13;
-    distrust_.other_maker = host_is_of_other_maker("GenuineIntel");
+    distrust_.other_maker = host_is_of_other_maker();
     CaseResult result;
     Case flags;
     flags.code = {0x90};

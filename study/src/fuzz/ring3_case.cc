@@ -1,9 +1,5 @@
 #include "dualvm/study/ring3_case.h"
 
-#include <cpuid.h>
-
-#include <cstring>
-
 namespace dualvm::study {
 
 bool CaseResult::reached_filler(const Case& of) const {
@@ -14,10 +10,6 @@ bool CaseResult::reached_filler(const Case& of) const {
     return rip < of.code_begin() || rip >= of.code_end();
 }
 
-bool host_is_of_other_maker(std::string_view vendor) {
-    u32 eax = 0, words[3] = {};
-    __get_cpuid(0, &eax, &words[0], &words[2], &words[1]);
-    return vendor.size() != sizeof words || std::memcmp(words, vendor.data(), sizeof words) != 0;
-}
+bool host_is_of_other_maker() { return __builtin_cpu_is("intel") == 0; }
 
 }  // namespace dualvm::study

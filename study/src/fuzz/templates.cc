@@ -5,6 +5,7 @@
 
 #include "../catalogue/features.h"
 #include "../catalogue/walk.h"
+#include "../disassembler_corrections.h"
 
 namespace dualvm::study {
 
@@ -27,9 +28,13 @@ u64 identity(const DecodedInstruction& d) {
     id = id << 2 | (modrm ? 1u + (registers_only ? 1u : 0u) : 0u);
     id = id << 3 | (modrm && !encodes(ZYDIS_OPERAND_ENCODING_MODRM_REG) ? i.raw.modrm.reg : 0);
     id = id << 3 | (modrm && registers_only && !encodes(ZYDIS_OPERAND_ENCODING_MODRM_RM) ? i.raw.modrm.rm : 0);
-    // PADDB has one opcode for MMX and, with a prefix, for XMM registers.
-    for (unsigned operand = 0; operand < 2; ++operand)
-        id = id << 7 | (operand < d.visible().size() ? d.operands[operand].size >> 3 & 0x7fu : 0);
+    // PADDB has one opcode for MMX and, with a prefix, for XMM registers; MOVD too, with as many bits of them.
+    for (unsigned n = 0; n < 2; ++n) {
+        const bool there = n < d.visible().size();
+        const bool reg = there && d.operands[n].type == ZYDIS_OPERAND_TYPE_REGISTER;
+        const auto kind = reg ? static_cast<unsigned>(ZydisRegisterGetClass(d.operands[n].reg.value)) : 0u;
+        id = id << 5 | kind;
+    }
     return id;
 }
 
@@ -55,7 +60,10 @@ ModelDecoder::ModelDecoder(CodeMode mode, const CpuModel& model) : model_(model)
 }
 
 ZyanStatus ModelDecoder::decode(std::span<const u8> bytes, DecodedInstruction& into) const {
-    return ZydisDecoderDecodeFull(&decoder_, bytes.data(), bytes.size(), &into.zydis, into.operands.data());
+    const ZyanStatus status =
+        ZydisDecoderDecodeFull(&decoder_, bytes.data(), bytes.size(), &into.zydis, into.operands.data());
+    if (ZYAN_SUCCESS(status)) correct_base(into.zydis, std::span(into.operands).first(into.zydis.operand_count));
+    return status;
 }
 
 bool ModelDecoder::comparable(std::span<const u8> bytes, const DecodedInstruction& as) const {

@@ -8,6 +8,7 @@
 
 #include "dualvm/interp/interpreter.h"
 #include "dualvm/run_loop.h"
+#include "flat_machine.h"
 
 namespace dualvm {
 namespace {
@@ -15,27 +16,6 @@ namespace {
 using Random = std::mt19937_64;
 
 constexpr u64 kCode = 0x200000, kData = 0x300000, kDataSize = 0x2000, kStack = 0x308000;
-
-// Flat memory: 2 MiB pages, identity-mapped, 64-bit mode; or 32-bit protected mode without paging.
-void set_up(Machine& machine, bool long_mode) {
-    CpuFile& cpu = machine.cpu();
-    cpu.control.cr0 = cr0::PE | cr0::ET | cr0::NE;
-    const u32 code = Segment::P | Segment::S | 11 | Segment::G | (long_mode ? Segment::L : Segment::DB);
-    const u32 data = Segment::P | Segment::S | 3 | Segment::G | Segment::DB;
-    for (Segment& s : cpu.segments.seg) s = {.base = 0, .limit = 0xffffffff, .access = data, .selector = 0x10};
-    cpu.segments.seg[CS] = {.base = 0, .limit = 0xffffffff, .access = code, .selector = 8};
-    if (!long_mode) return;
-    constexpr u64 kTable = 0x10000, kFlags = 3;
-    ASSERT_TRUE(machine.vmem().write_value(kTable, u64{kTable + 0x1000} | kFlags));
-    ASSERT_TRUE(machine.vmem().write_value(kTable + 0x1000, u64{kTable + 0x2000} | kFlags));
-    for (u64 i = 0; i < 4; ++i) {
-        ASSERT_TRUE(machine.vmem().write_value(kTable + 0x2000 + 8 * i, i << 21 | kFlags | 0x80));
-    }
-    cpu.control.cr3 = kTable;
-    cpu.control.cr4 = cr4::PAE;
-    cpu.control.efer = efer::LME | efer::LMA;
-    cpu.control.cr0 |= cr0::PG;
-}
 
 struct Generator {
     Random random;
@@ -145,7 +125,7 @@ struct Generator {
                 ZydisEncoderOperand count{};
                 count.type = ZYDIS_OPERAND_TYPE_IMMEDIATE;
                 count.imm.u = below(2);
-                encode(code, pick(kShift), {reg(n), count});
+                encode(code, pick(kShift), {below(2) == 0 ? reg(n) : memory(n), count});
                 break;
             }
             case 6: {
@@ -160,22 +140,31 @@ struct Generator {
                                                           ZYDIS_MNEMONIC_CMOVNZ, ZYDIS_MNEMONIC_CMOVLE,
                                                           ZYDIS_MNEMONIC_CMOVP,  ZYDIS_MNEMONIC_CMOVNS};
                 const unsigned wide = n == 1 ? 4 : n;
-                encode(code, pick(kCmov), {reg(wide), reg(wide)});
+                encode(code, pick(kCmov), {reg(wide), below(2) == 0 ? reg(wide) : memory(wide)});
                 break;
             }
             case 9: {
                 static constexpr ZydisMnemonic kSet[] = {ZYDIS_MNEMONIC_SETO, ZYDIS_MNEMONIC_SETNB,
                                                          ZYDIS_MNEMONIC_SETZ, ZYDIS_MNEMONIC_SETNBE,
                                                          ZYDIS_MNEMONIC_SETL, ZYDIS_MNEMONIC_SETNLE};
-                encode(code, pick(kSet), {reg(1)});
+                encode(code, pick(kSet), {below(2) == 0 ? reg(1) : memory(1)});
                 break;
             }
             case 10: encode(code, ZYDIS_MNEMONIC_XCHG, {reg(n), reg(n)}); break;
             case 11: encode(code, below(2) == 0 ? ZYDIS_MNEMONIC_CDQ : ZYDIS_MNEMONIC_CWDE, {}); break;
             case 12: {
                 const unsigned wide = long_mode ? 8 : 4;
+                ZydisEncoderOperand bytes{};
+                bytes.type = ZYDIS_OPERAND_TYPE_IMMEDIATE;
+                bytes.imm.u = 8 * below(4);
+                const auto stack_pointer = fixed(long_mode ? ZYDIS_REGISTER_RSP : ZYDIS_REGISTER_ESP);
+                encode(code, ZYDIS_MNEMONIC_SUB, {stack_pointer, bytes});
                 encode(code, ZYDIS_MNEMONIC_PUSH, {reg(wide)});
+                encode(code, ZYDIS_MNEMONIC_PUSH, {below(4) == 0 ? stack_pointer : reg(wide)});
                 encode(code, ZYDIS_MNEMONIC_POP, {reg(wide)});
+                if (below(4) == 0) encode(code, ZYDIS_MNEMONIC_MOV, {reg(wide), stack_pointer});
+                encode(code, ZYDIS_MNEMONIC_POP, {reg(wide)});
+                encode(code, ZYDIS_MNEMONIC_ADD, {stack_pointer, bytes});
                 break;
             }
             default: encode(code, ZYDIS_MNEMONIC_BSWAP, {reg(long_mode && below(2) == 0 ? 8 : 4)}); break;
@@ -199,7 +188,7 @@ struct Outcome2 {
 
 Outcome2 execute(const std::vector<u8>& code, u64 seed, bool long_mode, std::vector<std::string> without) {
     auto machine = std::move(*Machine::create({.memory_mebibytes = 4}));
-    set_up(*machine, long_mode);
+    set_up_flat(*machine, long_mode);
     Random random(seed);
     CpuFile& cpu = machine->cpu();
     for (u64& r : cpu.general.gpr)

@@ -225,7 +225,7 @@ struct Outcome {
 };
 
 // Runs `code` and a HLT. There is no interrupt table: a fault ends the run as a triple fault, at its instruction.
-Outcome execute(std::vector<u8> code, u64 seed, bool long_mode, u32 mxcsr, std::vector<std::string> without) {
+Outcome execute(std::vector<u8> code, u64 seed, bool long_mode, u32 mxcsr, u16 fcw, std::vector<std::string> without) {
     auto machine = std::move(*Machine::create({.memory_mebibytes = 4}));
     set_up(*machine, long_mode);
     Generator values{Random(seed), long_mode};
@@ -241,6 +241,14 @@ Outcome execute(std::vector<u8> code, u64 seed, bool long_mode, u32 mxcsr, std::
         std::fill(v.bytes.begin() + 16, v.bytes.end(), u8{0});
     }
     cpu.fpu.mxcsr = mxcsr;
+    cpu.fpu.fcw = fcw;
+    cpu.fpu.fsw = static_cast<u16>(values.random() & 0x7f40);  // conditions, TOP, stack fault
+    cpu.fpu.ftw = static_cast<u8>(values.below(3) == 0 ? values.random() : 0xff);
+    for (X87Register& r : cpu.fpu.st) {
+        r.significand = values.number<u64>() | (values.below(4) != 0 ? u64{1} << 63 : 0);
+        constexpr u16 kExponents[] = {0, 1, 0x3fff, 0x4000, 0x403e, 0x7ffe, 0x7fff, 0x3c01};
+        r.sign_exponent = static_cast<u16>(kExponents[values.below(std::size(kExponents))] | values.below(2) << 15);
+    }
     Outcome o;
     values.fill(o.data);
     EXPECT_TRUE(machine->vmem().write(kData, o.data.data(), kDataSize));
@@ -265,9 +273,9 @@ std::string hex(const std::vector<u8>& code) {
 }
 
 // True: the two agree.
-bool compare(const std::vector<u8>& code, u64 seed, bool long_mode, u32 mxcsr) {
-    const Outcome fast = execute(code, seed, long_mode, mxcsr, {});
-    const Outcome slow = execute(code, seed, long_mode, mxcsr, {"sse"});
+bool compare(const std::vector<u8>& code, u64 seed, bool long_mode, u32 mxcsr, u16 fcw = 0x37f) {
+    const Outcome fast = execute(code, seed, long_mode, mxcsr, fcw, {});
+    const Outcome slow = execute(code, seed, long_mode, mxcsr, fcw, {"sse"});
     EXPECT_EQ(fast.reason, slow.reason) << hex(code);
     EXPECT_EQ(fast.instructions, slow.instructions) << hex(code);
     EXPECT_EQ(differences(fast.cpu, slow.cpu, Groups::All), "") << hex(code) << fmt::format("mxcsr {:x}", mxcsr);
@@ -310,6 +318,35 @@ TEST(SseAgainstReference, EachInstructionByItself) {
         }
     }
 }
+
+// Every x87 opcode there is, between SSE instructions that round: their states share the host's registers.
+void compare_x87_programs(bool long_mode, u64 seed, unsigned programs, bool masked) {
+    Generator generator{Random(seed), long_mode};
+    for (unsigned i = 0; i < programs; ++i) {
+        std::vector<u8> code;
+        for (u64 left = 1 + generator.below(14); left > 0; --left) {
+            if (generator.below(5) == 0) {
+                generator.instruction(code, families()[generator.below(4)]);
+                continue;
+            }
+            code.push_back(static_cast<u8>(0xd8 + generator.below(8)));
+            const u64 reg = generator.below(8);
+            if (generator.below(2) == 0) {
+                code.push_back(static_cast<u8>(0xc0 | reg << 3 | generator.below(8)));
+            } else {
+                code.push_back(static_cast<u8>(0x43 | reg << 3));  // [rbx + disp8]
+                code.push_back(static_cast<u8>(generator.below(128)));
+            }
+        }
+        const u16 rounding = static_cast<u16>(generator.below(16) << 8), masks = static_cast<u16>(generator.below(64));
+        const u16 fcw = static_cast<u16>(0x40 | rounding | (masked ? 0x3f : masks));
+        if (!compare(code, seed + i, long_mode, kAllMasked | static_cast<u32>(generator.below(4) << 13), fcw)) return;
+    }
+}
+
+TEST(X87AgainstReference, Random64BitPrograms) { compare_x87_programs(true, 5000, 1500, true); }
+TEST(X87AgainstReference, Random32BitPrograms) { compare_x87_programs(false, 6000, 700, true); }
+TEST(X87AgainstReference, UnmaskedExceptions) { compare_x87_programs(true, 7000, 700, false); }
 
 TEST(SseAgainstReference, Random64BitPrograms) { compare_programs(true, 1000, 1500, true, true); }
 TEST(SseAgainstReference, Random32BitPrograms) { compare_programs(false, 2000, 700, true, true); }

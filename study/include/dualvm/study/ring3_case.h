@@ -84,7 +84,7 @@ public:
     virtual void run(const Case& c, CaseResult& result) = 0;
 };
 
-// Is the host's CPU of another maker than the one that `vendor` names ("GenuineIntel")?
-bool host_is_of_other_maker(std::string_view vendor);
+// Is the host's CPU of another maker than the CPU model, which is Intel's?
+bool host_is_of_other_maker();
 
 }  // namespace dualvm::study
