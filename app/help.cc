@@ -13,8 +13,9 @@ namespace dualvm::app {
 namespace {
 
 // Options that are QEMU's, spelled as in its manual.
-constexpr std::array<std::string_view, 9> kQemuOptions = {"kernel",    "initrd",  "append", "serial", "nographic",
-                                                          "no-reboot", "no-acpi", "bios",   "boot"};
+constexpr std::array<std::string_view, 16> kQemuOptions = {
+    "kernel", "initrd", "append", "serial", "nographic", "no-reboot", "no-acpi", "bios",
+    "boot",   "hda",    "hdb",    "hdc",    "hdd",       "cdrom",     "fda",     "fdb"};
 
 class Formatter final : public CLI::Formatter {
 public:

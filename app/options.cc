@@ -111,12 +111,12 @@ private:
             });
         };
         file("--hda", "Hard disk: an image, raw, qcow or qcow2", drives.disks[0]);
-        file("--hdb", "The second, third and fourth", drives.disks[1]);
-        file("--hdc", "", drives.disks[2]);
-        file("--hdd", "", drives.disks[3]);
+        file("--hdb", "The second hard disk", drives.disks[1]);
+        file("--hdc", "The third", drives.disks[2]);
+        file("--hdd", "The fourth", drives.disks[3]);
         file("--cdrom", "CD-ROM image, in -hdc's place", drives.cdrom);
-        file("--fda", "Floppy disk image; -fdb: the second drive", drives.floppies[0]);
-        file("--fdb", "", drives.floppies[1]);
+        file("--fda", "Floppy disk image", drives.floppies[0]);
+        file("--fdb", "The second floppy disk", drives.floppies[1]);
     }
 
     std::string first_extra() const {

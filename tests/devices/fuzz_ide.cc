@@ -41,7 +41,7 @@ constexpr u16 kPorts[] = {0x1f0, 0x1f1, 0x1f2, 0x1f3, 0x1f4, 0x1f5, 0x1f6,  0x1f
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
-    devices::MemoryDisk disk(600), disc(400), floppy(720);
+    devices::MemoryDisk disk(40), disc(40), floppy(20);
     auto machine = *Machine::create({.memory_mebibytes = 1});
     devices::PcConfig config;
     config.ide_drives[0] = devices::IdeDriveConfig{.disk = &disk};

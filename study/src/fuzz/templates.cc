@@ -79,10 +79,6 @@ const char* not_comparable(const ZydisDecodedInstruction& instruction, std::span
         case ZYDIS_MNEMONIC_RDTSC:
         case ZYDIS_MNEMONIC_RDTSCP: return "time is no state";
         case ZYDIS_MNEMONIC_CPUID: return "the host's CPU is another model";
-        case ZYDIS_MNEMONIC_RDFSBASE:  // CR4 says whether they are allowed
-        case ZYDIS_MNEMONIC_RDGSBASE:
-        case ZYDIS_MNEMONIC_WRFSBASE:
-        case ZYDIS_MNEMONIC_WRGSBASE:
         case ZYDIS_MNEMONIC_SYSCALL:
         case ZYDIS_MNEMONIC_SYSENTER: return "the operating system answers";
         case ZYDIS_MNEMONIC_RDFSBASE:
