@@ -308,7 +308,7 @@ void Floppy82077::load(ArchiveReader& in) {
         const u16 size = in.get<u16>();
         if (size > kSectorSize) in.set_bad();
         bytes->assign(in.ok() ? size : 0, 0);
-        in.get_bytes(bytes->data(), bytes->size());
+        if (!bytes->empty()) in.get_bytes(bytes->data(), bytes->size());
     }
     at_ = in.get<u16>();
     phase_ = static_cast<Phase>(phase);

@@ -104,11 +104,16 @@ void IdeChannel::write_control(u8 value) {
     update_interrupt();
 }
 
+// With nIEN set the drive lets go of the wire, and the bus master does not see a request either.
+bool IdeChannel::interrupt_level() const {
+    return selected() != nullptr && selected()->interrupt() && (control_ & kNoInterrupt) == 0;
+}
+
 void IdeChannel::update_interrupt() {
-    const bool requested = selected() != nullptr && selected()->interrupt();
+    const bool requested = interrupt_level();
     if (requested && !requested_) interrupt_seen_ = true;
     requested_ = requested;
-    line_.set(requested && (control_ & kNoInterrupt) == 0);
+    line_.set(requested);
 }
 
 void IdeChannel::reset() {
@@ -143,7 +148,7 @@ void IdeChannel::load(ArchiveReader& in) {
         if (there && in.ok()) drive->load(in);
     }
     if (!in.ok()) return reset();
-    line_.set(selected() != nullptr && selected()->interrupt() && (control_ & kNoInterrupt) == 0);
+    line_.set(interrupt_level());
 }
 
 }  // namespace dualvm::devices

@@ -106,7 +106,7 @@ void IdeDrive::load(ArchiveReader& in) {
     const u32 size = in.get<u32>();
     if (size > kLargestBuffer) in.set_bad();
     buffer_.assign(in.ok() ? size : 0, 0);
-    in.get_bytes(buffer_.data(), buffer_.size());
+    if (!buffer_.empty()) in.get_bytes(buffer_.data(), buffer_.size());
     at_ = in.get<u32>();
     end_ = in.get<u32>();
     const u8 transfer = in.get<u8>();

@@ -62,7 +62,7 @@ void attach_drives(Piix3Ide& ide, const PcConfig& config) {
 }
 
 // What ACPI tables say of this PC.
-Platform describe() {
+Platform describe(bool floppy) {
     Platform p;
     p.pm1_event = kAcpiBase + AcpiPm::kEvent;
     p.pm1_control = kAcpiBase + AcpiPm::kControl;
@@ -78,6 +78,7 @@ Platform describe() {
     p.timer_input = kTimerInput;
     p.level_inputs = 1u << kIrqAcpi | kPciInterrupts;
     p.com1 = true;
+    p.floppy = floppy;
     p.pci = true;
     p.pci_router_slot = kPiix3Slot;
     p.pci_router_register = Piix3Isa::kPirqRoute;
@@ -236,7 +237,7 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
         if (auto added = machine.vio().ports().add(kAcpiBase, AcpiPm::kSize, pm); !added) {
             return tl::unexpected(added.error());
         }
-        machine.set_platform(describe());
+        machine.set_platform(describe(floppy_kinds(config) != std::array<u8, 2>{}));
     }
     return pc;
 }

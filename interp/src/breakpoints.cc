@@ -23,6 +23,10 @@ Breakpoint breakpoint(const DebugGroup& debug, unsigned i) {
             .size = size};
 }
 
+bool touches(const Breakpoint& b, u64 address, unsigned size) {
+    return b.enabled && address < b.address + b.size && b.address < address + size;
+}
+
 }  // namespace
 
 bool hits_instruction_breakpoint(State& s) {
@@ -48,9 +52,15 @@ void note_data_access(State& s, u64 linear, unsigned size, bool write) {
     for (unsigned i = 0; i < 4; ++i) {
         const Breakpoint b = breakpoint(s.cpu.debug, i);
         const bool watched = b.condition == Condition::Access || (b.condition == Condition::Write && write);
-        if (b.enabled && watched && linear < b.address + b.size && b.address < linear + size) {
-            s.watched_data_hits |= u64{1} << i;
-        }
+        if (watched && touches(b, linear, size)) s.watched_data_hits |= u64{1} << i;
+    }
+}
+
+void note_port_access(State& s, u16 port, unsigned size) {
+    if ((s.cpu.control.cr4 & cr4::DE) == 0) return;  // then the condition is undefined
+    for (unsigned i = 0; i < 4; ++i) {
+        const Breakpoint b = breakpoint(s.cpu.debug, i);
+        if (b.condition == Condition::Port && touches(b, port, size)) s.watched_data_hits |= u64{1} << i;
     }
 }
 

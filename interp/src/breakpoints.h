@@ -20,5 +20,7 @@ void watch_data(State& s);
 
 // Told of each data access while State::watching_data is set.
 void note_data_access(State& s, u64 linear, unsigned size, bool write);
+// The same of each access to ports, which count with CR4.DE.
+void note_port_access(State& s, u16 port, unsigned size);
 
 }  // namespace dualvm::interp

@@ -74,6 +74,8 @@ Flow write_cr0(State& s, u64 value) {
 Flow write_cr3(State& s, u64 value) {
     ControlGroup& control = s.cpu.control;
     if (s.long_mode_active()) {
+        // With PCIDs, bit 63 asks that translations be kept. Keeping none is always right (4.10.4.1).
+        if ((control.cr4 & cr4::PCIDE) != 0) value &= ~(u64{1} << 63);
         if ((value & ~physical_address_mask(s)) != 0) return s.raise(GP, 0);
     } else {
         value &= 0xffffffff;
@@ -99,7 +101,7 @@ Flow write_cr4(State& s, u64 value) {
                        control.efer))
         return Flow::Fault;
     control.cr4 = value;
-    if ((changed & (cr4::PAE | cr4::PGE | cr4::PSE | cr4::PCIDE | cr4::SMEP | cr4::SMAP)) != 0) flush_tlb(s);
+    if ((changed & (cr4::PAE | cr4::PGE | cr4::PSE | cr4::PCIDE | cr4::SMEP | cr4::SMAP)) != 0) return mode_changed(s);
     return Flow::Jump;
 }
 

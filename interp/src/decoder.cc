@@ -246,7 +246,10 @@ bool ends_block(const Insn& insn) {
         case ZYDIS_MNEMONIC_SYSEXIT:
         case ZYDIS_MNEMONIC_LMSW:
         case ZYDIS_MNEMONIC_WRMSR:
-        case ZYDIS_MNEMONIC_INVLPG: return true;
+        case ZYDIS_MNEMONIC_INVLPG:
+        case ZYDIS_MNEMONIC_INVPCID:
+        case ZYDIS_MNEMONIC_CLAC:
+        case ZYDIS_MNEMONIC_STAC: return true;
         case ZYDIS_MNEMONIC_MOV: return insn.operand[0].kind == OperandKind::Control;
         default: {
             const ZydisMnemonic m = static_cast<ZydisMnemonic>(insn.mnemonic);

@@ -1,5 +1,6 @@
 // Where instructions meet the rest of the machine: ports, and time.
 #include "block.h"
+#include "breakpoints.h"
 #include "system.h"
 
 namespace dualvm::interp {
@@ -37,6 +38,7 @@ Exit port_exit(ExitKind kind, u16 port, unsigned size, u64& value) {
 }
 
 void access_port(State& s, Exit exit) {
+    if (s.watching_data) note_port_access(s, static_cast<u16>(exit.address), exit.size);
     synchronize_clock(s);
     handle_exit(*s.machine, exit);
     ++s.statistics.exits[static_cast<std::size_t>(exit.kind)];

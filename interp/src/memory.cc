@@ -185,14 +185,15 @@ Walk walk_wide(State& s, u64 linear) {
         add_entry(w, address, entry);
         if (entry & reserved_bits) w.reserved = true;
         const bool large = (entry & kPageSizeBit) != 0;
-        if (large && shift >= 30) w.reserved = true;  // PML4E; PDPTE, as 1 GiB pages are not advertised
+        if (large && shift == 39) w.reserved = true;
         if (w.reserved) {
             w.present = true;
             return w;
         }
-        if (shift == 12 || (large && shift == 21)) {
+        if (shift == 12 || large) {
             const u64 in_page = (u64{1} << shift) - 1;
-            if (shift == 21 && (entry & in_page & address_mask & ~u64{0x1fff})) w.reserved = true;
+            // Of a large page's offset bits only PAT (12) is not reserved (SDM vol. 3A, tables 4-15 and 4-17).
+            if (shift != 12 && (entry & in_page & address_mask & ~u64{0x1fff})) w.reserved = true;
             w.present = true;
             w.page_bytes = u64{1} << shift;
             w.physical = (entry & address_mask & ~in_page) | (linear & in_page);
@@ -227,8 +228,13 @@ bool page_fault(State& s, u64 linear, u32 error_code) {
     return false;
 }
 
+// An explicit supervisor access that SMAP lets at user pages (SDM vol. 3A, 4.6.1).
+bool exempt_from_smap(const State& s) {
+    return !s.user && (s.cpu.control.cr4 & cr4::SMAP) != 0 && (s.cpu.general.rflags & rflags::AC) != 0;
+}
+
 // Access rights of a page that is present (SDM vol. 3A, 4.6.1).
-bool page_allows(const State& s, const Walk& w, Access access, bool user) {
+bool page_allows(const State& s, const Walk& w, Access access, bool user, Privilege who) {
     if (!(s.cpu.control.cr0 & cr0::PG)) return true;
     const bool nx = (s.cpu.control.efer & efer::NXE) && w.no_execute;
     if (user) {
@@ -237,8 +243,8 @@ bool page_allows(const State& s, const Walk& w, Access access, bool user) {
         if (access == Access::Execute) {
             if (s.cpu.control.cr4 & cr4::SMEP) return false;
         } else if (s.cpu.control.cr4 & cr4::SMAP) {
-            // An implicit supervisor access (from CPL 3) is never excused by EFLAGS.AC.
-            if (s.user || !(s.cpu.general.rflags & rflags::AC)) return false;
+            // An implicit supervisor access is never excused by EFLAGS.AC.
+            if (who == Privilege::Supervisor || !exempt_from_smap(s)) return false;
         }
     }
     if (access == Access::Execute) return !nx;
@@ -246,7 +252,7 @@ bool page_allows(const State& s, const Walk& w, Access access, bool user) {
     return true;
 }
 
-bool translate_walk(State& s, u64 linear, Access access, bool user, Walk& w) {
+bool translate_walk(State& s, u64 linear, Access access, bool user, Privilege who, Walk& w) {
     w = walk(s, linear);
     u32 error = 0;
     if (access == Access::Write) error |= kErrorWrite;
@@ -257,7 +263,7 @@ bool translate_walk(State& s, u64 linear, Access access, bool user, Walk& w) {
     if (access == Access::Execute && fetch_bit) error |= kErrorFetch;
     if (!w.present) return page_fault(s, linear, error);
     if (w.reserved) return page_fault(s, linear, error | kErrorPresent | kErrorReserved);
-    if (!page_allows(s, w, access, user)) return page_fault(s, linear, error | kErrorPresent);
+    if (!page_allows(s, w, access, user, who)) return page_fault(s, linear, error | kErrorPresent);
     for (unsigned i = 0; i < w.depth; ++i) {
         u64 wanted = w.entry[i] | kAccessed;
         if (access == Access::Write && i + 1 == w.depth) wanted |= kDirty;
@@ -269,6 +275,7 @@ bool translate_walk(State& s, u64 linear, Access access, bool user, Walk& w) {
         }
     }
     if (w.page_bytes != kPageSize) s.large_regions.add(linear);
+    if (w.page_bytes > u64{4} << 20) s.huge_pages_used = true;
     // Only now: entries are cached when their accessed bits are set (SDM vol. 3A, 4.10.3.1).
     for (unsigned i = 0; i < w.found.size(); ++i) {
         if (w.found[i].table != 0) s.tables.at(i == 0 ? 21 : 30, linear) = w.found[i];
@@ -280,7 +287,7 @@ bool translate_walk(State& s, u64 linear, Access access, bool user, Walk& w) {
 
 bool translate(State& s, u64 linear, Access access, bool user, u64& physical) {
     Walk w;
-    if (!translate_walk(s, linear, access, user, w)) return false;
+    if (!translate_walk(s, linear, access, user, Privilege::Current, w)) return false;
     physical = w.physical & s.machine->vmem().a20_mask();
     return true;
 }
@@ -289,11 +296,13 @@ void flush_tlb(State& s) {
     for (Tlb& tlb : s.tlbs) tlb.flush();
     s.tables.flush();
     s.large_regions.clear();
+    s.huge_pages_used = false;
     s.forget_stack_pages();
     s.blocks->mapping_changed(s);
 }
 
 void flush_tlb_page(State& s, u64 linear) {
+    if (s.huge_pages_used) return flush_tlb(s);  // the address may name a part of 1 GiB
     const u64 page = linear & ~kPageMask;
     // All of a large page goes, by whichever of its addresses it is named (SDM vol. 3A, 4.10.4.1).
     s.tables.flush();
@@ -313,7 +322,7 @@ void flush_tlb_page(State& s, u64 linear) {
 
 void privilege_changed(State& s) {
     s.user = s.cpu.cpl() == 3;
-    s.tlb = &s.tlbs[s.user ? 1 : 0];
+    s.tlb = &s.tlbs[s.user ? 1 : exempt_from_smap(s) ? 2 : 0];
     s.forget_stack_pages();
 }
 
@@ -353,22 +362,23 @@ bool aligned_or_unchecked(State& s, u64 linear, unsigned size, Privilege who) {
     return false;
 }
 
+// What explicit and implicit accesses look translations up in.
+Tlb& tlb_of(State& s, Privilege who) { return who == Privilege::Current ? *s.tlb : s.tlbs[0]; }
+
 // Translates one page's part of an access, and remembers the page in the TLB if plain RAM answers there.
-bool translate_piece(State& s, u64 linear, Access access, bool user, Piece& piece) {
-    const bool current = user == s.user;
-    Tlb& tlb = s.tlbs[user ? 1 : 0];
+bool translate_piece(State& s, u64 linear, Access access, Privilege who, Piece& piece) {
+    const bool user = s.user && who == Privilege::Current;
+    Tlb& tlb = tlb_of(s, who);
     auto& entries = access == Access::Write ? tlb.write : tlb.read;
     Walk w;
-    if (!translate_walk(s, linear, access, user, w)) return false;
+    if (!translate_walk(s, linear, access, user, who, w)) return false;
     const VMem& vmem = s.machine->vmem();
     piece.physical = w.physical & vmem.a20_mask();
     const MemoryRegion* region = vmem.find(piece.physical);
     piece.host = nullptr;
     if (region == nullptr || (access == Access::Write && region->kind != RegionKind::Ram)) return true;
     piece.host = region->host + (piece.physical - region->base);
-    // A supervisor's right to a user page can come and go with EFLAGS.AC under SMAP: such pages stay out of the TLB.
-    if (w.user && !user && (s.cpu.control.cr4 & cr4::SMAP) && (s.cpu.control.cr0 & cr0::PG)) return true;
-    if (!current || !s.use.tlb) return true;
+    if (!s.use.tlb) return true;
     if (access == Access::Write) {
         s.machine->vmem().mark_dirty(*region, piece.physical);
         if (s.blocks->page_has_code(piece.physical)) return true;  // every store there must be seen
@@ -385,16 +395,15 @@ struct Pieces {
 // All translations of an access are made before a byte is moved, so that a fault in its second page leaves no trace.
 bool translate_access(State& s, u64 linear, unsigned size, Access access, Privilege who, Pieces& pieces) {
     if (!aligned_or_unchecked(s, linear, size, who)) return false;
-    const bool user = s.user && who == Privilege::Current;
     const auto in_first = static_cast<unsigned>(std::min<u64>(size, kPageSize - (linear & kPageMask)));
     pieces.piece[0].size = in_first;
-    if (!translate_piece(s, linear, access, user, pieces.piece[0])) return false;
+    if (!translate_piece(s, linear, access, who, pieces.piece[0])) return false;
     if (in_first == size) return true;
     u64 next = linear + in_first;
     if (!s.code64()) next &= 0xffffffff;
     pieces.count = 2;
     pieces.piece[1].size = size - in_first;
-    return translate_piece(s, next, access, user, pieces.piece[1]);
+    return translate_piece(s, next, access, who, pieces.piece[1]);
 }
 
 // MMIO in parts of 8, 4, 2 and 1 bytes: what a bus would do with an odd-sized or split access. Either `into` or `from`.
@@ -446,9 +455,8 @@ u8* host_address(State& s, u64 linear, Access access) {
 
 bool read_linear(State& s, u64 linear, void* into, unsigned size, Privilege who) {
     if (s.watching_data && who == Privilege::Current) note_data_access(s, linear, size, false);
-    const TlbEntry& entry = s.tlb->read[Tlb::index(linear)];
-    if (entry.tag == ((linear + size - 1) & ~kPageMask) && (who == Privilege::Current || !s.user) &&
-        aligned_or_unchecked(s, linear, size, who)) {
+    const TlbEntry& entry = tlb_of(s, who).read[Tlb::index(linear)];
+    if (entry.tag == ((linear + size - 1) & ~kPageMask) && aligned_or_unchecked(s, linear, size, who)) {
         std::memcpy(into, reinterpret_cast<const void*>(linear + entry.addend), size);
         return true;
     }
@@ -469,9 +477,8 @@ bool read_linear(State& s, u64 linear, void* into, unsigned size, Privilege who)
 
 bool write_linear(State& s, u64 linear, const void* from, unsigned size, Privilege who) {
     if (s.watching_data && who == Privilege::Current) note_data_access(s, linear, size, true);
-    const TlbEntry& entry = s.tlb->write[Tlb::index(linear)];
-    if (entry.tag == ((linear + size - 1) & ~kPageMask) && (who == Privilege::Current || !s.user) &&
-        aligned_or_unchecked(s, linear, size, who)) {
+    const TlbEntry& entry = tlb_of(s, who).write[Tlb::index(linear)];
+    if (entry.tag == ((linear + size - 1) & ~kPageMask) && aligned_or_unchecked(s, linear, size, who)) {
         std::memcpy(reinterpret_cast<void*>(linear + entry.addend), from, size);
         return true;
     }

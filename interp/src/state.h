@@ -74,7 +74,7 @@ struct State {
     // The same for the x87 unit: FCW, FSW, the tags and the registers, but not the pointers. Then MXCSR is there, too.
     bool x87_in_host = false;
 
-    Tlb* tlb = nullptr;  // the one of the current privilege: &tlbs[user]
+    Tlb* tlb = nullptr;  // the one of the current privilege
     // The TLB entries that the stack's pages were found in last: PUSH and CALL, POP and RET look here first.
     TlbEntry stack_write, stack_read;
     const std::array<RecentBlock, kRecentBlocks>* recent = nullptr;  // see block.h
@@ -108,10 +108,12 @@ struct State {
     u64 instructions_before_slice = 0;  // executed before this slice began
     bool in_chain = false;              // `ticks` is what handlers keep: the rest of the block is already taken off
     i64 slice = 0;                      // instructions given to this slice
-    std::array<Tlb, 2> tlbs;            // [0] supervisor, [1] user
-    TableCache tables;                  // of wide (PAE and 4-level) paging
-    PageFilter executed_pages{12};      // linear pages of the code that has been found since the map changed
-    PageFilter large_regions{22};       // 4 MiB regions of which large pages have been used since the last flush
+    // [0] supervisor, [1] user, [2] supervisor that SMAP lets at user pages (CR4.SMAP and EFLAGS.AC set).
+    std::array<Tlb, 3> tlbs;
+    TableCache tables;              // of wide (PAE and 4-level) paging
+    PageFilter executed_pages{12};  // linear pages of the code that has been found since the map changed
+    bool huge_pages_used = false;   // pages of 1 GiB, since the last flush
+    PageFilter large_regions{22};   // 4 MiB regions of which large pages have been used since the last flush
 
     // Sets the fault and gives the Flow to return: `return state.raise(GP, 0);`
     Flow raise(Vector vector) {

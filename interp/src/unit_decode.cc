@@ -22,12 +22,9 @@ namespace {
 
 bool waits(ZydisMnemonic mnemonic) {
     switch (mnemonic) {
-        case ZYDIS_MNEMONIC_FNINIT:
         case ZYDIS_MNEMONIC_FNCLEX:
         case ZYDIS_MNEMONIC_FNSTSW:
         case ZYDIS_MNEMONIC_FNSTCW:
-        case ZYDIS_MNEMONIC_FNSTENV:
-        case ZYDIS_MNEMONIC_FNSAVE:
         case ZYDIS_MNEMONIC_FDISI8087_NOP:
         case ZYDIS_MNEMONIC_FENI8087_NOP:
         case ZYDIS_MNEMONIC_FSETPM287_NOP: return false;
@@ -36,14 +33,7 @@ bool waits(ZydisMnemonic mnemonic) {
 }
 
 // Instructions that do not set the x87 instruction and data pointers (SDM vol. 1, 8.1.8: "non-control" ones do).
-bool controls(ZydisMnemonic mnemonic) {
-    switch (mnemonic) {
-        case ZYDIS_MNEMONIC_FLDCW:
-        case ZYDIS_MNEMONIC_FLDENV:
-        case ZYDIS_MNEMONIC_FRSTOR: return true;
-        default: return !waits(mnemonic);
-    }
-}
+bool controls(ZydisMnemonic mnemonic) { return mnemonic == ZYDIS_MNEMONIC_FLDCW || !waits(mnemonic); }
 
 bool loads_pointers(ZydisMnemonic mnemonic) {
     switch (mnemonic) {

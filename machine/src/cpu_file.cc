@@ -150,6 +150,10 @@ std::string differences(const CpuFile& a, const CpuFile& b, Groups groups) {
         for (unsigned i = 0; i < x.mtrr_variable.size(); ++i)
             number(fmt::format("mtrr_variable{}", i), x.mtrr_variable[i], y.mtrr_variable[i]);
         number("mcg_status", x.mcg_status, y.mcg_status);
+        number("tsc_adjust", x.tsc_adjust, y.tsc_adjust);
+        number("mcg_ctl", x.mcg_ctl, y.mcg_ctl);
+        for (unsigned i = 0; i < x.machine_check.size(); ++i)
+            number(fmt::format("machine_check{}", i), x.machine_check[i], y.machine_check[i]);
     }
     if (any(groups & Groups::Fpu)) {
         const FpuGroup &x = a.fpu, &y = b.fpu;

@@ -11,6 +11,7 @@ constexpr u32 bit(unsigned n) { return u32{1} << n; }
 
 // Leaf 1 (SDM vol. 2A, tables 3-10 and 3-11).
 constexpr u32 kLeaf1Edx = bit(0) |   // FPU
+                          bit(1) |   // VME
                           bit(2) |   // DE
                           bit(3) |   // PSE
                           bit(4) |   // TSC
@@ -34,16 +35,24 @@ constexpr u32 kLeaf1Edx = bit(0) |   // FPU
 constexpr u32 kLeaf1Ecx = bit(0) |   // SSE3
                           bit(9) |   // SSSE3
                           bit(13) |  // CMPXCHG16B
+                          bit(17) |  // PCID
                           bit(19) |  // SSE4.1
                           bit(20) |  // SSE4.2
                           bit(22) |  // MOVBE
                           bit(23);   // POPCNT
 // Leaf 7 (SDM vol. 2A, table 3-8): the x87 data pointer is stored with unmasked exceptions only; FCS and FDS are 0.
-constexpr u32 kLeaf7Ebx = bit(6) |  // FDP_EXCPTN_ONLY
-                          bit(13);  // Deprecates FPU CS and FPU DS values
+constexpr u32 kLeaf7Ebx = bit(0) |   // FSGSBASE
+                          bit(1) |   // IA32_TSC_ADJUST
+                          bit(6) |   // FDP_EXCPTN_ONLY
+                          bit(7) |   // SMEP
+                          bit(10) |  // INVPCID
+                          bit(13) |  // Deprecates FPU CS and FPU DS values
+                          bit(20);   // SMAP
+constexpr u32 kLeaf7Ecx = bit(2);    // UMIP
 // Leaf 80000001h.
 constexpr u32 kExtended1Edx = bit(11) |  // SYSCALL
                               bit(20) |  // NX
+                              bit(26) |  // pages of 1 GiB
                               bit(27) |  // RDTSCP
                               bit(29);   // LM
 constexpr u32 kExtended1Ecx = bit(0);    // LAHF/SAHF in 64-bit mode
@@ -80,7 +89,7 @@ CpuModel make_standard_model() {
     // Family 6, model 26, stepping 3: the first generation with all of x86-64-v2.
     add(1, {.eax = 0x000106a3, .ebx = 8u << 8 /* CLFLUSH: 8 quadwords */, .ecx = kLeaf1Ecx, .edx = kLeaf1Edx});
     for (u32 leaf = 2; leaf < kMaxBasicLeaf; ++leaf) add(leaf, {});
-    add(kMaxBasicLeaf, {.ebx = kLeaf7Ebx});
+    add(kMaxBasicLeaf, {.ebx = kLeaf7Ebx, .ecx = kLeaf7Ecx});
     add(0x80000000, {.eax = kMaxExtendedLeaf});
     add(0x80000001, {.ecx = kExtended1Ecx, .edx = kExtended1Edx});
     for (u32 part = 0; part < 3; ++part) add(0x80000002 + part, brand(kBrand, part));
@@ -139,7 +148,7 @@ struct PlainMsr {
     u32 index;
     u64 MsrGroup::*field;
 };
-constexpr std::array<PlainMsr, 13> kPlainMsrs = {{
+constexpr std::array<PlainMsr, 15> kPlainMsrs = {{
     {msr::Star, &MsrGroup::star},
     {msr::Lstar, &MsrGroup::lstar},
     {msr::Cstar, &MsrGroup::cstar},
@@ -153,6 +162,8 @@ constexpr std::array<PlainMsr, 13> kPlainMsrs = {{
     {msr::TscAux, &MsrGroup::tsc_aux},
     {msr::MtrrDefType, &MsrGroup::mtrr_def_type},
     {msr::McgStatus, &MsrGroup::mcg_status},
+    {msr::McgCtl, &MsrGroup::mcg_ctl},
+    {msr::TscAdjust, &MsrGroup::tsc_adjust},
 }};
 
 }  // namespace
@@ -171,6 +182,9 @@ u64* plain_msr(CpuFile& cpu, u32 index) {
     if (index >= msr::MtrrFix4kC0 && index <= msr::MtrrFix4kF8) {
         return &cpu.msrs.mtrr_fixed[3 + index - msr::MtrrFix4kC0];
     }
+    if (index >= msr::MachineCheck0 && index <= msr::MachineCheckLast) {
+        return &cpu.msrs.machine_check[index - msr::MachineCheck0];
+    }
     return nullptr;
 }
 
@@ -181,6 +195,7 @@ const std::vector<u32>& plain_msr_indexes() {
         for (u32 i = msr::MtrrPhysBase0; i <= msr::MtrrPhysMask7; ++i) all.push_back(i);
         all.insert(all.end(), {msr::MtrrFix64k, msr::MtrrFix16k8, msr::MtrrFix16kA});
         for (u32 i = msr::MtrrFix4kC0; i <= msr::MtrrFix4kF8; ++i) all.push_back(i);
+        for (u32 i = msr::MachineCheck0; i <= msr::MachineCheckLast; ++i) all.push_back(i);
         return all;
     }();
     return indexes;

@@ -77,6 +77,39 @@ Flow invlpg(State& s, const Insn& insn) {
     return Flow::Jump;
 }
 
+// INVPCID (SDM vol. 2A, "INVPCID"): a descriptor of PCID and address, and what to forget of them. The TLB holds nothing
+// of other PCIDs than the current one, since loading CR3 empties it.
+enum InvpcidType : u64 { kOneAddress = 0, kOneContext = 1, kAllContexts = 2, kAllButGlobal = 3 };
+
+Flow invpcid(State& s, const Insn& insn) {
+    if (!privileged(s)) return Flow::Fault;
+    const u64 type = read_gpr(s, insn.operand[0].reg, insn.operand[0].size);
+    std::array<u64, 2> descriptor{};
+    if (!read_memory(s, insn.segment, effective_address(s, insn), descriptor.data(), sizeof descriptor))
+        return Flow::Fault;
+    const auto [pcid, linear] = descriptor;
+    const bool pcids = (s.cpu.control.cr4 & cr4::PCIDE) != 0;
+    if (type > kAllButGlobal || pcid >> 12 != 0) return s.raise(GP, 0);
+    if ((type == kOneAddress || type == kOneContext) && !pcids && pcid != 0) return s.raise(GP, 0);
+    if (type == kOneAddress && !is_canonical(linear)) return s.raise(GP, 0);
+    const u64 current = pcids ? s.cpu.control.cr3 & 0xfff : 0;
+    if (type == kOneAddress) {
+        if (pcid == current) flush_tlb_page(s, linear);
+    } else if (type != kOneContext || pcid == current) {
+        flush_tlb(s);
+    }
+    return Flow::Jump;
+}
+
+// CLAC, STAC: may the kernel reach user pages (SDM vol. 2A, "CLAC"; vol. 2B, "STAC")? #UD outside CPL 0.
+template <bool kSet>
+Flow set_access_flag(State& s, const Insn&) {
+    if (s.cpu.cpl() != 0) return s.raise(UD);
+    u64& flags = s.cpu.general.rflags;
+    flags = kSet ? flags | rflags::AC : flags & ~rflags::AC;
+    return Flow::Jump;
+}
+
 // INVD, WBINVD: there is no cache that the guest could tell from memory.
 Flow flush_caches(State& s, const Insn&) { return privileged(s) ? Flow::Next : Flow::Fault; }
 
@@ -163,6 +196,9 @@ void add_control_instructions(ReferenceTable& table) {
     table.add(ZYDIS_MNEMONIC_SMSW, smsw);
     table.add(ZYDIS_MNEMONIC_CLTS, clts);
     table.add(ZYDIS_MNEMONIC_INVLPG, invlpg);
+    table.add(ZYDIS_MNEMONIC_INVPCID, invpcid);
+    table.add(ZYDIS_MNEMONIC_CLAC, set_access_flag<false>);
+    table.add(ZYDIS_MNEMONIC_STAC, set_access_flag<true>);
     table.add(ZYDIS_MNEMONIC_INVD, flush_caches);
     table.add(ZYDIS_MNEMONIC_WBINVD, flush_caches);
     table.add(ZYDIS_MNEMONIC_HLT, hlt);

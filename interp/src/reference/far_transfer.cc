@@ -3,6 +3,7 @@
 // SDM vol. 2A/2B, "JMP", "CALL", "RET", "IRET", "INT n" hold the pseudo-code; vol. 3A, 5.8 the rules of privilege.
 #include "../privilege.h"
 #include "../task_switch.h"
+#include "../virtual_interrupts.h"
 #include "reference.h"
 #include "system_forms.h"
 
@@ -238,17 +239,21 @@ void load_flags(State& s, u64 image, u64 mask, unsigned size) {
 constexpr u64 kAlwaysLoaded =
     rflags::Arithmetic | rflags::TF | rflags::DF | rflags::NT | rflags::RF | rflags::AC | rflags::ID;
 
-// Real and virtual-8086 mode. The latter needs IOPL 3, and cannot change it.
+// Real and virtual-8086 mode. The latter needs IOPL 3, and cannot change it; or VME and 16 bits.
 bool interrupt_return_real(State& s, unsigned size) {
     const bool v86 = s.virtual8086();
-    if (v86 && (s.cpu.general.rflags & rflags::IOPL) != rflags::IOPL) return fault(s, GP, 0);
+    const bool virtual_flags_only = has_virtual_flags(s, size);
+    if (v86 && io_privilege_level(s) != 3 && !virtual_flags_only) return fault(s, GP, 0);
     u64 ip = 0, selector = 0, flags = 0;
     if (!pop(s, size, ip) || !pop(s, size, selector) || !pop(s, size, flags)) return false;
     if (v86)
         s.cpu.segments.seg[CS] = virtual8086_segment(static_cast<u16>(selector));
     else
         load_real_segment(s, CS, static_cast<u16>(selector));
-    load_flags(s, flags, kAlwaysLoaded | rflags::IF | (v86 ? 0 : rflags::IOPL), size);
+    if (!virtual_flags_only)
+        load_flags(s, flags, kAlwaysLoaded | rflags::IF | (v86 ? 0 : rflags::IOPL), size);
+    else if (!load_virtual_flags(s, flags))
+        return false;
     return install_instruction_pointer(s, ip, 0);
 }
 
@@ -312,8 +317,26 @@ Flow deliver(State& s, EventKind kind, u8 vector) {
     return deliver_event(s, event) ? Flow::Jump : Flow::Fault;
 }
 
+// INT n of a virtual-8086 program to a handler of its own: as in real mode, by the vector table at 0 (20.3.3).
+bool redirected_interrupt_body(State& s, const Insn& insn, const Transaction&) {
+    const u64 entry = (insn.operand[0].imm & 0xff) * 4;
+    u16 ip = 0, cs = 0;
+    if (!read_linear_value(s, entry, ip) || !read_linear_value(s, entry + 2, cs)) return false;
+    const bool own_flag = io_privilege_level(s) == 3;
+    const u64 flags = own_flag ? s.cpu.general.rflags : virtual_flags(s);
+    if (!push(s, 2, flags) || !push(s, 2, s.cpu.segments.seg[CS].selector) || !push(s, 2, s.cpu.general.rip))
+        return false;
+    s.cpu.general.rflags &= ~(rflags::TF | rflags::RF | (own_flag ? rflags::IF : rflags::VIF));
+    s.cpu.segments.seg[CS] = virtual8086_segment(cs);
+    return install_instruction_pointer(s, ip, 0);
+}
+
 Flow int_n(State& s, const Insn& insn) {
-    return deliver(s, EventKind::SoftwareInterrupt, static_cast<u8>(insn.operand[0].imm));
+    const u8 vector = static_cast<u8>(insn.operand[0].imm);
+    bool redirected = false;
+    if (!redirects_interrupt(s, vector, redirected)) return Flow::Fault;
+    if (redirected) return all_or_nothing(s, insn, redirected_interrupt_body);
+    return deliver(s, EventKind::SoftwareInterrupt, vector);
 }
 Flow int1(State& s, const Insn&) { return deliver(s, EventKind::Int1, DB); }
 Flow int3(State& s, const Insn&) { return deliver(s, EventKind::SoftwareException, BP); }

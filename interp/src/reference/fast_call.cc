@@ -1,4 +1,5 @@
-// System calls without descriptors: SYSCALL, SYSRET, SYSENTER, SYSEXIT and SWAPGS (SDM vol. 3A, 5.8.7, 5.8.8).
+// System calls without descriptors: SYSCALL, SYSRET, SYSENTER, SYSEXIT and SWAPGS (SDM vol. 3A, 5.8.7, 5.8.8), and the
+// bases of FS and GS that go with them.
 //
 // CS and SS get fixed, flat contents; only their selectors come from MSRs.
 #include "../descriptors.h"
@@ -85,6 +86,30 @@ Flow swapgs(State& s, const Insn&) {
     return Flow::Next;
 }
 
+// RDFSBASE, RDGSBASE, WRFSBASE, WRGSBASE: at every privilege where CR4.FSGSBASE allows it (SDM vol. 2B, "RDFSBASE").
+bool base_accessible(State& s) {
+    if (s.code64() && (s.cpu.control.cr4 & cr4::FSGSBASE) != 0) return true;
+    s.raise(UD);
+    return false;
+}
+
+template <SegmentName kName>
+Flow read_base(State& s, const Insn& insn) {
+    if (!base_accessible(s)) return Flow::Fault;
+    const Operand& to = insn.operand[0];
+    write_gpr(s, to.reg, to.size, s.cpu.segments.seg[kName].base);
+    return Flow::Next;
+}
+
+template <SegmentName kName>
+Flow write_base(State& s, const Insn& insn) {
+    if (!base_accessible(s)) return Flow::Fault;
+    const u64 base = read_gpr(s, insn.operand[0].reg, insn.operand[0].size);
+    if (!is_canonical(base)) return s.raise(GP, 0);
+    s.cpu.segments.seg[kName].base = base;
+    return Flow::Next;
+}
+
 }  // namespace
 
 void add_fast_system_calls(ReferenceTable& table) {
@@ -93,6 +118,10 @@ void add_fast_system_calls(ReferenceTable& table) {
     table.add(ZYDIS_MNEMONIC_SYSENTER, sysenter);
     table.add(ZYDIS_MNEMONIC_SYSEXIT, sysexit);
     table.add(ZYDIS_MNEMONIC_SWAPGS, swapgs);
+    table.add(ZYDIS_MNEMONIC_RDFSBASE, read_base<FS>);
+    table.add(ZYDIS_MNEMONIC_RDGSBASE, read_base<GS>);
+    table.add(ZYDIS_MNEMONIC_WRFSBASE, write_base<FS>);
+    table.add(ZYDIS_MNEMONIC_WRGSBASE, write_base<GS>);
 }
 
 }  // namespace dualvm::interp

@@ -1,13 +1,12 @@
 // Port I/O and the interrupt flag: what EFLAGS.IOPL decides (SDM vol. 1, ch. 19).
 #include "../descriptors.h"
+#include "../virtual_interrupts.h"
 #include "reference.h"
 #include "system_forms.h"
 
 namespace dualvm::interp {
 
 namespace {
-
-u32 io_privilege_level(const State& s) { return static_cast<u32>((s.cpu.general.rflags & rflags::IOPL) >> 12); }
 
 // The port of IN or OUT: an immediate byte or DX.
 u16 port_of(const State& s, const Operand& operand) {
@@ -34,12 +33,22 @@ Flow out(State& s, const Insn& insn) {
 bool interrupt_flag_accessible(State& s) { return s.cpu.cpl() <= io_privilege_level(s) || fault(s, GP, 0); }
 
 Flow cli(State& s, const Insn&) {
+    if (has_virtual_interrupt_flag(s)) {
+        s.cpu.general.rflags &= ~rflags::VIF;
+        return Flow::Next;
+    }
     if (!interrupt_flag_accessible(s)) return Flow::Fault;
     s.cpu.general.rflags &= ~rflags::IF;
     return Flow::Next;
 }
 
 Flow sti(State& s, const Insn&) {
+    if (has_virtual_interrupt_flag(s)) {
+        // An interrupt waits: the monitor is to deliver it.
+        if ((s.cpu.general.rflags & rflags::VIP) != 0) return s.raise(GP, 0);
+        s.cpu.general.rflags |= rflags::VIF;
+        return Flow::Next;
+    }
     if (!interrupt_flag_accessible(s)) return Flow::Fault;
     if ((s.cpu.general.rflags & rflags::IF) != 0) return Flow::Next;
     s.cpu.general.rflags |= rflags::IF;

@@ -10,6 +10,9 @@ namespace {
 // Eight variable ranges, the fixed ranges, write-combining (SDM vol. 3A, 11.11.1).
 constexpr u64 kMtrrCap = 8 | 1u << 8 | 1u << 10;
 
+// Machine checks: four banks and a control register for all (SDM vol. 3B, 15.3.1.1). None ever happens.
+constexpr u64 kMcgCap = 4 | 1u << 8;
+
 bool in_range(u32 index, u32 first, u32 last) { return index >= first && index <= last; }
 
 // Memory types (SDM vol. 3A, table 11-10); the PAT knows UC- (7) besides.
@@ -42,6 +45,8 @@ bool value_is_valid(const State& s, u32 index, u64 value) {
         case msr::ApicBase: return (value & (address_reserved | 0x6ff)) == 0;
         default: break;
     }
+    // Of a bank's registers only the first is written with other than zeros (15.3.2).
+    if (in_range(index, msr::MachineCheck0, msr::MachineCheckLast)) return (index & 3) == 0 || value == 0;
     if (in_range(index, msr::MtrrPhysBase0, msr::MtrrPhysMask7)) {
         const bool is_mask = (index & 1) != 0;
         if (is_mask) return (value & (address_reserved | 0x7ff)) == 0;
@@ -62,8 +67,10 @@ bool read_msr(State& s, u32 index, u64& value) {
         case msr::FsBase: value = cpu.segments.seg[FS].base; return true;
         case msr::GsBase: value = cpu.segments.seg[GS].base; return true;
         case msr::MtrrCap: value = kMtrrCap; return true;
-        case msr::McgCap:         // no machine-check banks
+        case msr::McgCap: value = kMcgCap; return true;
         case msr::BiosSignature:  // no microcode update was loaded
+        case msr::PlatformId:     // and none is for one platform only
+        case msr::DebugCtl:       // neither branch records nor single steps by branches
             value = 0;
             return true;
         default: break;
@@ -79,7 +86,15 @@ bool write_msr(State& s, u32 index, u64 value) {
     if (!value_is_valid(s, index, value)) return false;
     CpuFile& cpu = s.cpu;
     switch (index) {
-        case msr::Tsc: write_tsc(s, value); return true;
+        case msr::Tsc:
+            cpu.msrs.tsc_adjust += value - read_tsc(s);
+            write_tsc(s, value);
+            return true;
+        // What it is changed by, the counter is changed by, and the other way round (SDM vol. 3B, 17.17.3).
+        case msr::TscAdjust:
+            write_tsc(s, read_tsc(s) + value - cpu.msrs.tsc_adjust);
+            cpu.msrs.tsc_adjust = value;
+            return true;
         case msr::ApicBase:
             cpu.msrs.apic_base = value;
             s.machine->apic_base_changed(value);
@@ -89,6 +104,7 @@ bool write_msr(State& s, u32 index, u64 value) {
         case msr::GsBase: cpu.segments.seg[GS].base = value; return true;
         // Written with 0 before CPUID makes the CPU answer with its microcode revision, which is 0 (vol. 3A, 9.11.7).
         case msr::BiosSignature: return true;
+        case msr::DebugCtl: return value == 0;
         default: break;
     }
     u64* plain = plain_msr(cpu, index);

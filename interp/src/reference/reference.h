@@ -33,6 +33,7 @@ void add_table_instructions(ReferenceTable& table);    // LGDT, LIDT, SGDT, SIDT
 void add_control_instructions(ReferenceTable& table);  // MOV CR/DR, LMSW, SMSW, CLTS, INVLPG, HLT, WBINVD: control.cc
 void add_msr_and_cpuid(ReferenceTable& table);         // RDMSR, WRMSR, RDTSC, RDTSCP, RDPMC, CPUID: msr.cc
 void add_io_instructions(ReferenceTable& table);       // IN, OUT, CLI, STI: io.cc
+void add_fpu_environment(ReferenceTable& table);       // FNSTENV, FLDENV, FNSAVE, FRSTOR, FNINIT: fpu_environment.cc
 void add_fpu_instructions(ReferenceTable& table);      // FWAIT, FXSAVE, FXRSTOR, LDMXCSR, MASKMOVQ, CRC32 ..: fpu.cc
 
 }  // namespace dualvm::interp

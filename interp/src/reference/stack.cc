@@ -1,4 +1,5 @@
 // PUSH POP PUSHA POPA PUSHF POPF ENTER LEAVE.
+#include "../virtual_interrupts.h"
 #include "conditions.h"
 #include "reference.h"
 #include "reference_flags.h"
@@ -69,10 +70,9 @@ Flow popa(State& s, const Insn& insn) {
     return Flow::Next;
 }
 
-u64 io_privilege_level(const State& s) { return (s.cpu.general.rflags & rflags::IOPL) >> 12; }
-
-// PUSHF: VM and RF are pushed as 0. In virtual-8086 mode it wants IOPL 3.
+// PUSHF: VM and RF are pushed as 0. In virtual-8086 mode it wants IOPL 3, or VME and 16 bits.
 Flow pushf(State& s, const Insn& insn) {
+    if (has_virtual_flags(s, stack_operand_size(insn))) return push(s, 2, virtual_flags(s)) ? Flow::Next : Flow::Fault;
     if (s.virtual8086() && io_privilege_level(s) != 3) return s.raise(GP, 0);
     const u64 image = s.cpu.general.rflags & ~(rflags::VM | rflags::RF);
     return push(s, stack_operand_size(insn), image) ? Flow::Next : Flow::Fault;
@@ -81,6 +81,14 @@ Flow pushf(State& s, const Insn& insn) {
 // POPF: who may change what (SDM vol. 2B, "POPF", table 4-16): IOPL at CPL 0 only; IF if CPL <= IOPL; VM, VIF and VIP
 // never; RF is cleared. A 16-bit POPF leaves the upper half alone.
 Flow popf(State& s, const Insn& insn) {
+    if (has_virtual_flags(s, stack_operand_size(insn))) {
+        const u64 top = s.cpu.general.gpr[RSP];
+        u64 virtual_image = 0;
+        if (!pop(s, 2, virtual_image)) return Flow::Fault;
+        if (load_virtual_flags(s, virtual_image)) return Flow::Jump;
+        s.cpu.general.gpr[RSP] = top;
+        return Flow::Fault;
+    }
     if (s.virtual8086() && io_privilege_level(s) != 3) return s.raise(GP, 0);
     const unsigned size = stack_operand_size(insn);
     u64 image = 0;

@@ -21,6 +21,7 @@ Reference find_reference(u16 mnemonic) {
         add_msr_and_cpuid(t);
         add_io_instructions(t);
         add_fpu_instructions(t);
+        add_fpu_environment(t);
         return t;
     }();
     return table.find(mnemonic);

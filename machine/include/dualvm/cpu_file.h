@@ -97,6 +97,9 @@ struct MsrGroup {
     std::array<u64, 11> mtrr_fixed{};     // 250h, 258h, 259h, 268h-26Fh
     std::array<u64, 16> mtrr_variable{};  // 200h-20Fh: base, mask, base, mask ...
     u64 mcg_status = 0;
+    u64 tsc_adjust = 0;  // how far WRMSR has moved the time stamp counter
+    u64 mcg_ctl = 0;
+    std::array<u64, 16> machine_check{};  // 400h-40Fh: control, status, address, miscellaneous of each bank
     bool operator==(const MsrGroup&) const = default;
 };
 

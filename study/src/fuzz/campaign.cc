@@ -94,6 +94,13 @@ void Campaign::found(u64 index, const Case& c, const CaseAnalysis& analysis, Run
         return;
     }
     if (report_.findings.size() >= most_findings) return;
+    const auto again = differences(c, analysis, tested);
+    if (!again || !share_a_field(before, *again)) {
+        --report_.different;
+        ++report_.not_compared;
+        ++report_.reasons["a difference did not happen again"];
+        return;
+    }
     const auto still_fails = [&](const Case& smaller) {
         const CaseAnalysis of = analyser_.analyse(smaller);
         if (of.tainted) return false;

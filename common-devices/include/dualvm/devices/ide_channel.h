@@ -26,7 +26,7 @@ public:
     u8 alternate_status() const;
     void write_control(u8 value);
 
-    // The drive's interrupt request has risen since this was asked last, whether or not the guest lets it out (nIEN).
+    // The interrupt wire has risen since this was asked last.
     bool take_interrupt() { return std::exchange(interrupt_seen_, false); }
     void update_interrupt();
 
@@ -35,6 +35,7 @@ public:
     void load(ArchiveReader& in);
 
 private:
+    bool interrupt_level() const;
     bool empty() const { return drives_[0] == nullptr && drives_[1] == nullptr; }
     u8 read_byte(unsigned reg);
     void write_byte(unsigned reg, u8 value);
