@@ -55,11 +55,12 @@ def qemu_command(build, guest):
     return command + ["-kernel", str(file)] + (["-append", guest["arguments"]] if guest["arguments"] else [])
 
 
-def dualvm_command(build, guest, engine):
+def dualvm_command(build, guest, engine, variant=""):
+    """`variant`: of tests that run the same guest at the same time, which one."""
     command = [str(Path(build) / "dualvm"), "run", f"--engine={engine}", "-no-reboot"]
     command += guest.get("options", {}).get(engine, [])
     if "disk" in guest:
-        command += ["-hda", str(disk_file(build, guest, engine))]
+        command += ["-hda", str(disk_file(build, guest, engine + variant))]
     command += ["-kernel", str(guest_file(build, guest))]
     return command + (["-append", guest["arguments"]] if guest["arguments"] else [])
 

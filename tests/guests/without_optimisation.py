@@ -24,7 +24,8 @@ def check_without(build, name):
     for guest in run_guest.load_manifest()["guests"]:
         if run_guest.skip_reason(build, guest, "interp"):
             continue
-        status, output = run_guest.run(run_guest.dualvm_command(build, guest, "interp") + [f"--no-opt={name}"])
+        command = run_guest.dualvm_command(build, guest, "interp", f"-without-{name}") + [f"--no-opt={name}"]
+        status, output = run_guest.run(command)
         wrong = run_guest.check(guest, "interp", status, output)
         if wrong:
             print(f"{guest['name']}: " + "\n".join(wrong))
