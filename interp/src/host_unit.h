@@ -19,8 +19,8 @@ namespace dualvm::interp {
 struct UnitInsn {
     enum class Unit : u8 { X87, Mmx, Sse };
     Unit unit = Unit::X87;
-    bool waits = true;            // x87: reports a pending exception first (FNINIT, FNSTSW ... do not)
-    bool control = false;         // x87: leaves the instruction and data pointers alone ...
+    bool waits = true;     // x87: reports a pending exception first (FNINIT, FNSTSW ... do not)
+    bool control = false;  // x87: leaves the instruction and data pointers alone ...
     bool reads_memory = false, writes_memory = false;
     bool aligned = false;      // the 16-byte memory operand must be aligned
     u8 memory_operand = 0xff;  // index in Insn::operand, 0xff if none

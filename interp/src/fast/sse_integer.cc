@@ -15,7 +15,8 @@ namespace {
     ROW(ANDNPS, "andnps")                                                                                           \
     ROW(ANDNPD, "andnpd")                                                                                           \
     ROW(ORPS, "orps")                                                                                               \
-    ROW(ORPD, "orpd") ROW(XORPS, "xorps") ROW(XORPD, "xorpd") ROW(PAND, "pand") ROW(PANDN, "pandn") ROW(POR, "por") \
+    ROW(ORPD, "orpd")                                                                                               \
+    ROW(XORPS, "xorps") ROW(XORPD, "xorpd") ROW(PAND, "pand") ROW(PANDN, "pandn") ROW(POR, "por")                   \
         ROW(PXOR, "pxor") /* sums and differences */                                                                \
         ROW(PADDB, "paddb") ROW(PADDW, "paddw") ROW(PADDD, "paddd") ROW(PADDQ, "paddq") ROW(PSUBB, "psubb")         \
             ROW(PSUBW, "psubw") ROW(PSUBD, "psubd") ROW(PSUBQ, "psubq") ROW(PADDSB, "paddsb") ROW(PADDSW, "paddsw") \
@@ -45,16 +46,16 @@ namespace {
                                 ROW(MOVSHDUP, "movshdup")
 
 // The same with memory operands of 8, 4 and 2 bytes.
-#define DUALVM_SSE_SHORT(ROW)                                                                  \
-    ROW(MOVDDUP, "movddup", 8)                                                                 \
-    ROW(PMOVSXBW, "pmovsxbw", 8)                                                               \
-    ROW(PMOVSXWD, "pmovsxwd", 8)                                                               \
-    ROW(PMOVSXDQ, "pmovsxdq", 8)                                                               \
-    ROW(PMOVSXBD, "pmovsxbd", 4)                                                               \
-    ROW(PMOVSXWQ, "pmovsxwq", 4)                                                               \
-    ROW(PMOVSXBQ, "pmovsxbq", 2) ROW(PMOVZXBW, "pmovzxbw", 8) ROW(PMOVZXWD, "pmovzxwd", 8)     \
-        ROW(PMOVZXDQ, "pmovzxdq", 8) ROW(PMOVZXBD, "pmovzxbd", 4) ROW(PMOVZXWQ, "pmovzxwq", 4) \
-            ROW(PMOVZXBQ, "pmovzxbq", 2)
+#define DUALVM_SSE_SHORT(ROW)                                                              \
+    ROW(MOVDDUP, "movddup", 8)                                                             \
+    ROW(PMOVSXBW, "pmovsxbw", 8)                                                           \
+    ROW(PMOVSXWD, "pmovsxwd", 8)                                                           \
+    ROW(PMOVSXDQ, "pmovsxdq", 8)                                                           \
+    ROW(PMOVSXBD, "pmovsxbd", 4)                                                           \
+    ROW(PMOVSXWQ, "pmovsxwq", 4)                                                           \
+    ROW(PMOVSXBQ, "pmovsxbq", 2)                                                           \
+    ROW(PMOVZXBW, "pmovzxbw", 8) ROW(PMOVZXWD, "pmovzxwd", 8) ROW(PMOVZXDQ, "pmovzxdq", 8) \
+        ROW(PMOVZXBD, "pmovzxbd", 4) ROW(PMOVZXWQ, "pmovzxwq", 4) ROW(PMOVZXBQ, "pmovzxbq", 2)
 
 #define DUALVM_ROW(NAME, TEXT) DUALVM_SSE_OPERATION(NAME, TEXT, 16)
 DUALVM_SSE_INTEGER(DUALVM_ROW)
