@@ -189,7 +189,7 @@ CpuFile first_state(const Scene& scene) {
 
     ControlGroup& control = cpu.control;
     control.cr0 = cr0::NE | cr0::ET | cr0::WP;
-    control.cr4 = cr4::OSFXSR | cr4::OSXMMEXCPT;
+    control.cr4 = cr4::OSFXSR | cr4::OSXMMEXCPT | cr4::FSGSBASE;
     if (scene.mode != CpuMode::Real) control.cr0 |= cr0::PE;
     if (scene.paging != Paging::Off) control.cr0 |= cr0::PG;
     if (scene.paging == Paging::Pae || scene.paging == Paging::FourLevel) control.cr4 |= cr4::PAE;
