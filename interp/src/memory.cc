@@ -39,12 +39,45 @@ bool type_allows(const Segment& segment, Access access) {
 
 }  // namespace
 
+namespace {
+
+// Alignment check: #AC(0) for misaligned data at CPL 3 with CR0.AM and EFLAGS.AC (SDM vol. 3A, 6.15, "Interrupt 17").
+// What has to be a multiple of what: table 6-7 there. Where 16 bytes have to be aligned, that is another exception.
+constexpr u64 alignment_mask(unsigned size) {
+    switch (size) {
+        case 2:
+        case 4:
+        case 8: return size - 1;
+        case 10: return 7;  // the x87's extended precision
+        case 14:            // images of FNSTENV and FNSAVE
+        case 94: return 1;
+        case 28:
+        case 108: return 3;
+        default: return 0;
+    }
+}
+
+bool aligned_or_unchecked(State& s, u64 linear, unsigned size, Privilege who) {
+    if (!s.user || who == Privilege::Supervisor) return true;
+    if (!(s.cpu.control.cr0 & cr0::AM) || !(s.cpu.general.rflags & rflags::AC)) return true;
+    if ((linear & alignment_mask(size)) == 0) return true;
+    s.raise(AC, 0);
+    return false;
+}
+
+}  // namespace
+
 bool linear_address(State& s, SegmentName segment, u64 offset, unsigned size, Access access, u64& linear) {
     const Segment& seg = s.cpu.segments.seg[segment];
     if (s.code64()) {
         // Only FS and GS have a base; limits and types are not checked (SDM vol. 3A, 3.4.4, 5.3.1).
         linear = offset + (segment == FS || segment == GS ? seg.base : 0);
-        if (!canonical(linear) || !canonical(linear + size - 1)) return segment_fault(s, segment);
+        if (!canonical(linear)) return segment_fault(s, segment);
+        // What begins canonical and does not end so is misaligned, too, and CPUs find that first; SDM vol. 3A, table
+        // 6-2, leaves the order to them.
+        if (!canonical(linear + size - 1)) {
+            return aligned_or_unchecked(s, linear, size, Privilege::Current) && segment_fault(s, segment);
+        }
         return true;
     }
     linear = (seg.base + offset) & 0xffffffff;
@@ -337,30 +370,6 @@ struct Piece {
     u8* host = nullptr;  // nullptr: MMIO, or a write to ROM
     unsigned size = 0;
 };
-
-// Alignment check: #AC(0) for misaligned data at CPL 3 with CR0.AM and EFLAGS.AC (SDM vol. 3A, 6.15, "Interrupt 17").
-// What has to be a multiple of what: table 6-7 there. Where 16 bytes have to be aligned, that is another exception.
-constexpr u64 alignment_mask(unsigned size) {
-    switch (size) {
-        case 2:
-        case 4:
-        case 8: return size - 1;
-        case 10: return 7;  // the x87's extended precision
-        case 14:            // images of FNSTENV and FNSAVE
-        case 94: return 1;
-        case 28:
-        case 108: return 3;
-        default: return 0;
-    }
-}
-
-bool aligned_or_unchecked(State& s, u64 linear, unsigned size, Privilege who) {
-    if (!s.user || who == Privilege::Supervisor) return true;
-    if (!(s.cpu.control.cr0 & cr0::AM) || !(s.cpu.general.rflags & rflags::AC)) return true;
-    if ((linear & alignment_mask(size)) == 0) return true;
-    s.raise(AC, 0);
-    return false;
-}
 
 // What explicit and implicit accesses look translations up in.
 Tlb& tlb_of(State& s, Privilege who) { return who == Privilege::Current ? *s.tlb : s.tlbs[0]; }
