@@ -133,6 +133,14 @@ void initialise(FxImage& image) {
 
 // --- instructions
 
+// All of them may change what can be pending; ModeKey::kX87 has to follow.
+template <Flow (*kBody)(State&, const Insn&)>
+Flow with_masks(State& s, const Insn& insn) {
+    const bool masked = s.fx.masks_x87();
+    const Flow flow = kBody(s, insn);
+    return flow == Flow::Next && s.fx.masks_x87() != masked ? Flow::Jump : flow;
+}
+
 // FNSTENV masks all exceptions when the environment is stored.
 Flow fnstenv(State& s, const Insn& insn) {
     if (!unit_available(s, Unit::X87, false)) return Flow::Fault;
@@ -194,11 +202,11 @@ Flow fninit(State& s, const Insn&) {
 }  // namespace
 
 void add_fpu_environment(ReferenceTable& table) {
-    table.add(ZYDIS_MNEMONIC_FNSTENV, fnstenv);
-    table.add(ZYDIS_MNEMONIC_FLDENV, fldenv);
-    table.add(ZYDIS_MNEMONIC_FNSAVE, fnsave);
-    table.add(ZYDIS_MNEMONIC_FRSTOR, frstor);
-    table.add(ZYDIS_MNEMONIC_FNINIT, fninit);
+    table.add(ZYDIS_MNEMONIC_FNSTENV, with_masks<fnstenv>);
+    table.add(ZYDIS_MNEMONIC_FLDENV, with_masks<fldenv>);
+    table.add(ZYDIS_MNEMONIC_FNSAVE, with_masks<fnsave>);
+    table.add(ZYDIS_MNEMONIC_FRSTOR, with_masks<frstor>);
+    table.add(ZYDIS_MNEMONIC_FNINIT, with_masks<fninit>);
 }
 
 }  // namespace dualvm::interp
