@@ -51,9 +51,9 @@ TEST_F(Catalogue, KnowsEveryFormAndWhatPromisesIt) {
     EXPECT_EQ(feature("64/vaddpd/zmm, k, zmm, zmm"), "AVX512F");
     EXPECT_TRUE(at("64/crc32/r32, m8").advertised);
     EXPECT_TRUE(at("64/addps/xmm, xmm").advertised);
-    for (const char* absent : {"64/vaddpd/zmm, k, zmm, zmm", "64/vaddpd/ymm, ymm, ymm", "64/andn/r64, r64, r64",
-                               "64/pfadd/mm, mm", "64/vmcall/", "64/xsave/m576byte", "64/rdfsbase/r64",
-                               "64/vpgatherdd/xmm, vm32x, xmm", "64/vfmaddps/xmm, xmm, xmm, xmm"}) {
+    for (const char* absent :
+         {"64/vaddpd/zmm, k, zmm, zmm", "64/vaddpd/ymm, ymm, ymm", "64/andn/r64, r64, r64", "64/pfadd/mm, mm",
+          "64/vmcall/", "64/xsave/m576byte", "64/vpgatherdd/xmm, vm32x, xmm", "64/vfmaddps/xmm, xmm, xmm, xmm"}) {
         EXPECT_FALSE(at(absent).advertised) << absent;
         EXPECT_EQ(at(absent).reads_as, "") << absent;
     }

@@ -16,7 +16,8 @@ namespace {
     ROW(ANDNPD, "andnpd")                                                                                           \
     ROW(ORPS, "orps")                                                                                               \
     ROW(ORPD, "orpd")                                                                                               \
-    ROW(XORPS, "xorps") ROW(XORPD, "xorpd") ROW(PAND, "pand") ROW(PANDN, "pandn") ROW(POR, "por")                   \
+    ROW(XORPS, "xorps")                                                                                             \
+    ROW(XORPD, "xorpd") ROW(PAND, "pand") ROW(PANDN, "pandn") ROW(POR, "por")                                       \
         ROW(PXOR, "pxor") /* sums and differences */                                                                \
         ROW(PADDB, "paddb") ROW(PADDW, "paddw") ROW(PADDD, "paddd") ROW(PADDQ, "paddq") ROW(PSUBB, "psubb")         \
             ROW(PSUBW, "psubw") ROW(PSUBD, "psubd") ROW(PSUBQ, "psubq") ROW(PADDSB, "paddsb") ROW(PADDSW, "paddsw") \
@@ -54,8 +55,9 @@ namespace {
     ROW(PMOVSXBD, "pmovsxbd", 4)                                                           \
     ROW(PMOVSXWQ, "pmovsxwq", 4)                                                           \
     ROW(PMOVSXBQ, "pmovsxbq", 2)                                                           \
-    ROW(PMOVZXBW, "pmovzxbw", 8) ROW(PMOVZXWD, "pmovzxwd", 8) ROW(PMOVZXDQ, "pmovzxdq", 8) \
-        ROW(PMOVZXBD, "pmovzxbd", 4) ROW(PMOVZXWQ, "pmovzxwq", 4) ROW(PMOVZXBQ, "pmovzxbq", 2)
+    ROW(PMOVZXBW, "pmovzxbw", 8)                                                           \
+    ROW(PMOVZXWD, "pmovzxwd", 8) ROW(PMOVZXDQ, "pmovzxdq", 8) ROW(PMOVZXBD, "pmovzxbd", 4) \
+        ROW(PMOVZXWQ, "pmovzxwq", 4) ROW(PMOVZXBQ, "pmovzxbq", 2)
 
 #define DUALVM_ROW(NAME, TEXT) DUALVM_SSE_OPERATION(NAME, TEXT, 16)
 DUALVM_SSE_INTEGER(DUALVM_ROW)
