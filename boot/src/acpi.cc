@@ -78,7 +78,7 @@ void put_port(std::vector<u8>& body, std::size_t at, u16 port, unsigned bytes, u
 }
 
 // Fixed ACPI Description Table, as of ACPI 2.0 (5.2.9). Offsets are the specification's, so from the header's start on.
-constexpr u32 kFadtSize = 244, kFadtFacs = 36, kFadtDsdt = 40, kFadtXFacs = 132, kFadtXDsdt = 140;
+constexpr u32 kFadtSize = 244, kFadtFacs = 36, kFadtDsdt = 40, kFadtXDsdt = 140;
 std::vector<u8> fadt(const Platform& p, u32 facs_at, u32 dsdt_at) {
     enum : u32 {
         kWbinvd = 1u << 0,

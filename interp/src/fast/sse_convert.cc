@@ -8,15 +8,13 @@ namespace dualvm::interp::fast {
 namespace {
 
 // xmm := converted xmm/memory.
-#define DUALVM_SSE_CONVERT(ROW)                                                                 \
-    ROW(CVTSS2SD, "cvtss2sd", 4)                                                                \
-    ROW(CVTSD2SS, "cvtsd2ss", 8)                                                                \
-    ROW(CVTPS2PD, "cvtps2pd", 8)                                                                \
-    ROW(CVTPD2PS, "cvtpd2ps", 16)                                                               \
-    ROW(CVTDQ2PS, "cvtdq2ps", 16)                                                               \
-    ROW(CVTDQ2PD, "cvtdq2pd", 8)                                                                \
+// clang-format off
+#define DUALVM_SSE_CONVERT(ROW) \
+    ROW(CVTSS2SD, "cvtss2sd", 4) ROW(CVTSD2SS, "cvtsd2ss", 8) ROW(CVTPS2PD, "cvtps2pd", 8) \
+    ROW(CVTPD2PS, "cvtpd2ps", 16) ROW(CVTDQ2PS, "cvtdq2ps", 16) ROW(CVTDQ2PD, "cvtdq2pd", 8) \
     ROW(CVTPS2DQ, "cvtps2dq", 16) ROW(CVTTPS2DQ, "cvttps2dq", 16) ROW(CVTPD2DQ, "cvtpd2dq", 16) \
-        ROW(CVTTPD2DQ, "cvttpd2dq", 16)
+    ROW(CVTTPD2DQ, "cvttpd2dq", 16)
+// clang-format on
 
 #define DUALVM_ROW(NAME, TEXT, SIZE) DUALVM_SSE_OPERATION(NAME, TEXT, SIZE)
 DUALVM_SSE_CONVERT(DUALVM_ROW)

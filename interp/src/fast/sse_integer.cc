@@ -8,56 +8,51 @@ namespace dualvm::interp::fast {
 namespace {
 
 // Mnemonic, instruction; the memory operand is 16 bytes.
-#define DUALVM_SSE_INTEGER(ROW)                                                                                     \
-    /* logic */                                                                                                     \
-    ROW(ANDPS, "andps")                                                                                             \
-    ROW(ANDPD, "andpd")                                                                                             \
-    ROW(ANDNPS, "andnps")                                                                                           \
-    ROW(ANDNPD, "andnpd")                                                                                           \
-    ROW(ORPS, "orps")                                                                                               \
-    ROW(ORPD, "orpd")                                                                                               \
-    ROW(XORPS, "xorps")                                                                                             \
-    ROW(XORPD, "xorpd") ROW(PAND, "pand") ROW(PANDN, "pandn") ROW(POR, "por")                                       \
-        ROW(PXOR, "pxor") /* sums and differences */                                                                \
-        ROW(PADDB, "paddb") ROW(PADDW, "paddw") ROW(PADDD, "paddd") ROW(PADDQ, "paddq") ROW(PSUBB, "psubb")         \
-            ROW(PSUBW, "psubw") ROW(PSUBD, "psubd") ROW(PSUBQ, "psubq") ROW(PADDSB, "paddsb") ROW(PADDSW, "paddsw") \
-                ROW(PADDUSB, "paddusb") ROW(PADDUSW, "paddusw") ROW(PSUBSB, "psubsb") ROW(PSUBSW, "psubsw")         \
-                    ROW(PSUBUSB, "psubusb") ROW(PSUBUSW, "psubusw") ROW(PHADDW, "phaddw") ROW(PHADDD, "phaddd")     \
-                        ROW(PHADDSW, "phaddsw") ROW(PHSUBW, "phsubw") ROW(PHSUBD, "phsubd") ROW(PHSUBSW, "phsubsw") \
-                            ROW(PAVGB, "pavgb") ROW(PAVGW, "pavgw") ROW(PSADBW, "psadbw") ROW(PABSB, "pabsb")       \
-                                ROW(PABSW, "pabsw") ROW(PABSD, "pabsd") ROW(PSIGNB, "psignb") ROW(PSIGNW, "psignw") \
-                                    ROW(PSIGND, "psignd") /* products */                                            \
-        ROW(PMULLW, "pmullw") ROW(PMULHW, "pmulhw") ROW(PMULHUW, "pmulhuw") ROW(PMULUDQ, "pmuludq")                 \
-            ROW(PMADDWD, "pmaddwd") ROW(PMADDUBSW, "pmaddubsw") ROW(PMULHRSW, "pmulhrsw") ROW(PMULLD, "pmulld")     \
-                ROW(PMULDQ, "pmuldq") ROW(PHMINPOSUW, "phminposuw") /* comparisons */                               \
-        ROW(PCMPEQB, "pcmpeqb") ROW(PCMPEQW, "pcmpeqw") ROW(PCMPEQD, "pcmpeqd") ROW(PCMPEQQ, "pcmpeqq")             \
-            ROW(PCMPGTB, "pcmpgtb") ROW(PCMPGTW, "pcmpgtw") ROW(PCMPGTD, "pcmpgtd") ROW(PCMPGTQ, "pcmpgtq")         \
-                ROW(PMINUB, "pminub") ROW(PMINSW, "pminsw") ROW(PMAXUB, "pmaxub") ROW(PMAXSW, "pmaxsw")             \
-                    ROW(PMINSB, "pminsb") ROW(PMINUW, "pminuw") ROW(PMINSD, "pminsd") ROW(PMINUD, "pminud")         \
-                        ROW(PMAXSB, "pmaxsb") ROW(PMAXUW, "pmaxuw") ROW(PMAXSD, "pmaxsd")                           \
-                            ROW(PMAXUD, "pmaxud") /* shifts by the low quadword of the source */                    \
-        ROW(PSLLW, "psllw") ROW(PSLLD, "pslld") ROW(PSLLQ, "psllq") ROW(PSRLW, "psrlw") ROW(PSRLD, "psrld")         \
-            ROW(PSRLQ, "psrlq") ROW(PSRAW, "psraw") ROW(PSRAD, "psrad") /* elements moved about */                  \
-        ROW(PUNPCKLBW, "punpcklbw") ROW(PUNPCKLWD, "punpcklwd") ROW(PUNPCKLDQ, "punpckldq")                         \
-            ROW(PUNPCKLQDQ, "punpcklqdq") ROW(PUNPCKHBW, "punpckhbw") ROW(PUNPCKHWD, "punpckhwd")                   \
-                ROW(PUNPCKHDQ, "punpckhdq") ROW(PUNPCKHQDQ, "punpckhqdq") ROW(PACKSSWB, "packsswb")                 \
-                    ROW(PACKSSDW, "packssdw") ROW(PACKUSWB, "packuswb") ROW(PACKUSDW, "packusdw")                   \
-                        ROW(UNPCKLPS, "unpcklps") ROW(UNPCKLPD, "unpcklpd") ROW(UNPCKHPS, "unpckhps")               \
-                            ROW(UNPCKHPD, "unpckhpd") ROW(PSHUFB, "pshufb") ROW(MOVSLDUP, "movsldup")               \
-                                ROW(MOVSHDUP, "movshdup")
+// clang-format off
+#define DUALVM_SSE_INTEGER(ROW) \
+    /* logic */ \
+    ROW(ANDPS, "andps") ROW(ANDPD, "andpd") ROW(ANDNPS, "andnps") ROW(ANDNPD, "andnpd") ROW(ORPS, "orps") \
+    ROW(ORPD, "orpd") ROW(XORPS, "xorps") ROW(XORPD, "xorpd") ROW(PAND, "pand") ROW(PANDN, "pandn") \
+    ROW(POR, "por") ROW(PXOR, "pxor") \
+    /* sums and differences */ \
+    ROW(PADDB, "paddb") ROW(PADDW, "paddw") ROW(PADDD, "paddd") ROW(PADDQ, "paddq") ROW(PSUBB, "psubb") \
+    ROW(PSUBW, "psubw") ROW(PSUBD, "psubd") ROW(PSUBQ, "psubq") ROW(PADDSB, "paddsb") ROW(PADDSW, "paddsw") \
+    ROW(PADDUSB, "paddusb") ROW(PADDUSW, "paddusw") ROW(PSUBSB, "psubsb") ROW(PSUBSW, "psubsw") \
+    ROW(PSUBUSB, "psubusb") ROW(PSUBUSW, "psubusw") ROW(PHADDW, "phaddw") ROW(PHADDD, "phaddd") \
+    ROW(PHADDSW, "phaddsw") ROW(PHSUBW, "phsubw") ROW(PHSUBD, "phsubd") ROW(PHSUBSW, "phsubsw") \
+    ROW(PAVGB, "pavgb") ROW(PAVGW, "pavgw") ROW(PSADBW, "psadbw") ROW(PABSB, "pabsb") ROW(PABSW, "pabsw") \
+    ROW(PABSD, "pabsd") ROW(PSIGNB, "psignb") ROW(PSIGNW, "psignw") ROW(PSIGND, "psignd") \
+    /* products */ \
+    ROW(PMULLW, "pmullw") ROW(PMULHW, "pmulhw") ROW(PMULHUW, "pmulhuw") ROW(PMULUDQ, "pmuludq") \
+    ROW(PMADDWD, "pmaddwd") ROW(PMADDUBSW, "pmaddubsw") ROW(PMULHRSW, "pmulhrsw") ROW(PMULLD, "pmulld") \
+    ROW(PMULDQ, "pmuldq") ROW(PHMINPOSUW, "phminposuw") \
+    /* comparisons */ \
+    ROW(PCMPEQB, "pcmpeqb") ROW(PCMPEQW, "pcmpeqw") ROW(PCMPEQD, "pcmpeqd") ROW(PCMPEQQ, "pcmpeqq") \
+    ROW(PCMPGTB, "pcmpgtb") ROW(PCMPGTW, "pcmpgtw") ROW(PCMPGTD, "pcmpgtd") ROW(PCMPGTQ, "pcmpgtq") \
+    ROW(PMINUB, "pminub") ROW(PMINSW, "pminsw") ROW(PMAXUB, "pmaxub") ROW(PMAXSW, "pmaxsw") ROW(PMINSB, "pminsb") \
+    ROW(PMINUW, "pminuw") ROW(PMINSD, "pminsd") ROW(PMINUD, "pminud") ROW(PMAXSB, "pmaxsb") ROW(PMAXUW, "pmaxuw") \
+    ROW(PMAXSD, "pmaxsd") ROW(PMAXUD, "pmaxud") \
+    /* shifts by the low quadword of the source */ \
+    ROW(PSLLW, "psllw") ROW(PSLLD, "pslld") ROW(PSLLQ, "psllq") ROW(PSRLW, "psrlw") ROW(PSRLD, "psrld") \
+    ROW(PSRLQ, "psrlq") ROW(PSRAW, "psraw") ROW(PSRAD, "psrad") \
+    /* elements moved about */ \
+    ROW(PUNPCKLBW, "punpcklbw") ROW(PUNPCKLWD, "punpcklwd") ROW(PUNPCKLDQ, "punpckldq") \
+    ROW(PUNPCKLQDQ, "punpcklqdq") ROW(PUNPCKHBW, "punpckhbw") ROW(PUNPCKHWD, "punpckhwd") \
+    ROW(PUNPCKHDQ, "punpckhdq") ROW(PUNPCKHQDQ, "punpckhqdq") ROW(PACKSSWB, "packsswb") ROW(PACKSSDW, "packssdw") \
+    ROW(PACKUSWB, "packuswb") ROW(PACKUSDW, "packusdw") ROW(UNPCKLPS, "unpcklps") ROW(UNPCKLPD, "unpcklpd") \
+    ROW(UNPCKHPS, "unpckhps") ROW(UNPCKHPD, "unpckhpd") ROW(PSHUFB, "pshufb") ROW(MOVSLDUP, "movsldup") \
+    ROW(MOVSHDUP, "movshdup")
+// clang-format on
 
 // The same with memory operands of 8, 4 and 2 bytes.
-#define DUALVM_SSE_SHORT(ROW)                                                              \
-    ROW(MOVDDUP, "movddup", 8)                                                             \
-    ROW(PMOVSXBW, "pmovsxbw", 8)                                                           \
-    ROW(PMOVSXWD, "pmovsxwd", 8)                                                           \
-    ROW(PMOVSXDQ, "pmovsxdq", 8)                                                           \
-    ROW(PMOVSXBD, "pmovsxbd", 4)                                                           \
-    ROW(PMOVSXWQ, "pmovsxwq", 4)                                                           \
-    ROW(PMOVSXBQ, "pmovsxbq", 2)                                                           \
-    ROW(PMOVZXBW, "pmovzxbw", 8)                                                           \
-    ROW(PMOVZXWD, "pmovzxwd", 8) ROW(PMOVZXDQ, "pmovzxdq", 8) ROW(PMOVZXBD, "pmovzxbd", 4) \
-        ROW(PMOVZXWQ, "pmovzxwq", 4) ROW(PMOVZXBQ, "pmovzxbq", 2)
+// clang-format off
+#define DUALVM_SSE_SHORT(ROW) \
+    ROW(MOVDDUP, "movddup", 8) ROW(PMOVSXBW, "pmovsxbw", 8) ROW(PMOVSXWD, "pmovsxwd", 8) \
+    ROW(PMOVSXDQ, "pmovsxdq", 8) ROW(PMOVSXBD, "pmovsxbd", 4) ROW(PMOVSXWQ, "pmovsxwq", 4) \
+    ROW(PMOVSXBQ, "pmovsxbq", 2) ROW(PMOVZXBW, "pmovzxbw", 8) ROW(PMOVZXWD, "pmovzxwd", 8) \
+    ROW(PMOVZXDQ, "pmovzxdq", 8) ROW(PMOVZXBD, "pmovzxbd", 4) ROW(PMOVZXWQ, "pmovzxwq", 4) \
+    ROW(PMOVZXBQ, "pmovzxbq", 2)
+// clang-format on
 
 #define DUALVM_ROW(NAME, TEXT) DUALVM_SSE_OPERATION(NAME, TEXT, 16)
 DUALVM_SSE_INTEGER(DUALVM_ROW)
