@@ -110,8 +110,8 @@ void compare_fpu(Comparer& compare, const Case& c, const FpuGroup& oracle, const
     if (!other_maker) compare.number("fip", oracle.fip & mask, tested.fip & mask);
     // CPUs that store opcode and data pointer with unmasked exceptions only are not told from those that always do
     // (CPUID.7.EBX[6]; SDM vol. 1, 8.1.8 and 8.1.9): where an exception waits, all of them have stored both.
-    // Not so where an instruction before, or FLDCW behind, has to do with it: a CPU that always stores them has the last
-    // one's (SDM vol. 1, 8.1.9.1; APM vol. 1, 6.2.4).
+    // Not so where an instruction before, or FLDCW behind, has to do with it: a CPU that always stores them has the
+    // last one's (SDM vol. 1, 8.1.9.1; APM vol. 1, 6.2.4).
     constexpr u16 kErrorSummary = 0x80;
     if ((oracle.fsw & kErrorSummary) != 0 && !(other_maker && several)) {
         compare.number("fdp", oracle.fdp & mask, tested.fdp & mask);
@@ -296,8 +296,7 @@ std::vector<FieldDifference> compare_results(const Case& c, const CaseAnalysis& 
         flags &= ~u64{rflags::Arithmetic};
     }
     compare.text("rflags", flags_text(oracle.general.rflags & flags), flags_text(tested.general.rflags & flags));
-    compare_fpu(compare, c, oracle.fpu, tested.fpu, leeway, distrust.other_maker,
-                analysis.instructions.size() > 1);
+    compare_fpu(compare, c, oracle.fpu, tested.fpu, leeway, distrust.other_maker, analysis.instructions.size() > 1);
     if (!leeway.partial) compare_window(compare, oracle.window, tested.window);
     return compare.found;
 }
