@@ -58,8 +58,9 @@ Flow repeat(const Run& run, One element, Bulk bulk) {
     State& s = run.s;
     if (!run.insn.rep && !run.insn.repne) return element() == Element::Fault ? Flow::Fault : Flow::Next;
     clear_upper_halves(run, {RCX});
-    // With TF set, the single-step trap comes behind every element (SDM vol. 3B, 17.3.1.4).
-    u64 budget = flag(s, rflags::TF) ? 1 : kElementsAtOnce;
+    // With TF set, the single-step trap comes behind every element, and so does that of a data breakpoint behind the
+    // element that hit it (SDM vol. 3B, 17.3.1.2, 17.3.1.4).
+    u64 budget = flag(s, rflags::TF) || s.watching_data ? 1 : kElementsAtOnce;
     while (true) {
         const u64 left = s.cpu.general.gpr[RCX] & run.mask;
         if (left == 0) return Flow::Next;
