@@ -170,7 +170,8 @@ constexpr const char* kFuzzFooter =
 advertises, in 64-bit and 32-bit code, with registers and memory chosen to hit corners. An oracle runs each: the host's
 CPU itself, in a child process of its own (native), or a virtual CPU under KVM, in the modes that this host's KVM lets
 the CPU run (kvm). The interpreter runs the same, with its fast handlers and without. Registers, flags, x87 and vector
-registers, memory and exceptions must be equal; what the manual leaves undefined does not count.
+registers, memory and exceptions must be equal; what the manual leaves undefined does not count. With --no-opt=LIST it is
+the interpreter without these optimisations that must be equal ('dualvm run --help' lists them).
 
 What differs is made as small as possible and printed: instructions, what they start from, both results. With
 --regressions each is kept as a file, which 'dualvm fuzz FILE' runs again.
@@ -180,6 +181,7 @@ The status is 14 if there were differences, 6 if the host has no such oracle, 12
 Examples:
   dualvm fuzz --cases 100000 --seed 1
   dualvm fuzz --minutes 10 --jobs 2 --json=fuzz.json
+  dualvm fuzz --no-opt=flags,fuse --cases 20000
   dualvm fuzz --oracle=kvm --only=shl,shr,sar,rol,ror,rcl,rcr
   dualvm fuzz tests/diff/regressions/*.json
 

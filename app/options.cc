@@ -330,11 +330,15 @@ private:
                           "--clock", text, {{"virtual", ClockKind::Virtual}, {"host", ClockKind::Host}});
                   });
         }
-        value(to, "--no-opt", "LIST", "Under interp, optimisations to leave out: see below", group,
-              [this](const std::string& text) { leave_out(text); });
+        add_no_opt(to, group);
         flag(to, "--no-rescue", "Under kvm, don't let interp do what KVM can't", group,
              [this] { options_.engine.rescue = false; });
         add_kvm_device(to);
+    }
+
+    void add_no_opt(CLI::App& to, const char* group) {
+        value(to, "--no-opt", "LIST", "Under interp, optimisations to leave out: see below", group,
+              [this](const std::string& text) { leave_out(text); });
     }
 
     void add_kvm_device(CLI::App& to) {
@@ -495,6 +499,7 @@ private:
                 throw CLI::ValidationError("--jobs", fmt::format("{} is not in 1 to 256", text));
             f.jobs = static_cast<unsigned>(jobs);
         });
+        add_no_opt(to, "Oracle");
         add_kvm_device(to);
         value(to, "--regressions", "FOLDER", "Keep what is found there, a file each", "Report",
               [&f](const std::string& text) { f.regressions = text; });

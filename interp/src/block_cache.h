@@ -36,6 +36,13 @@ public:
         const u64 page = physical / kPageSize;
         return page < pages_ && page_info_.get()[page].code_lines != 0;
     }
+    // A TLB lets stores through to this page without anybody seeing them, under this linear address.
+    void note_store_entry(u64 physical, u64 linear_page) {
+        const u64 page = physical / kPageSize;
+        if (page >= pages_) return;
+        u64& known = page_info_.get()[page].stored_at;
+        known = known == kNowhere || known == (linear_page | kOnePlace) ? linear_page | kOnePlace : kSeveralPlaces;
+    }
     // Memory was written: forgets blocks that hold any of it, and says so in State::code_written.
     void written(State& s, u64 physical, u64 size);
     void forget_all(State& s);
@@ -50,7 +57,9 @@ private:
         u64 code_lines;  // 64-byte lines that hold code, one bit each
         bool listed;     // in code_pages_
         Block* blocks;   // those whose first byte lies in this page
+        u64 stored_at;   // kOnePlace and the linear page under which a TLB may have an entry for stores; or another:
     };
+    static constexpr u64 kNowhere = 0, kOnePlace = 1, kSeveralPlaces = 2;  // kNowhere: what calloc leaves
     struct FreeDeleter {
         void operator()(void* p) const { std::free(p); }
     };
@@ -68,6 +77,7 @@ private:
     void remember(const State& s, Block* block);
     Block* build(State& s, u64 physical);
     void* allocate(std::size_t bytes);
+    void drop_store_entries(State& s, u64 page, PageInfo& info);
     void note_code(State& s, Block& block, u64 physical, u64 size);
     void forget(Block& block);
     void forget_range(State& s, u64 physical, u64 size);

@@ -66,10 +66,11 @@ Flow repeat(const Run& run, u64 at_once, One element, Bulk bulk) {
     // With TF set, the single-step trap comes behind every element, and so does that of a data breakpoint behind the
     // element that hit it (SDM vol. 3B, 17.3.1.2, 17.3.1.4).
     u64 budget = flag(s, rflags::TF) || s.watching_data ? 1 : at_once;
+    // What writes over its own code goes on to its end, as on CPUs, which do not fetch it again for each element.
     while (true) {
         const u64 left = s.cpu.general.gpr[RCX] & run.mask;
         if (left == 0) return Flow::Next;
-        if (budget == 0 || s.io_done || s.code_written) return Flow::Again;
+        if (budget == 0 || s.io_done) return Flow::Again;
         u64 done = bulk(std::min(left, budget));
         bool last = false;
         if (done == 0) {
@@ -105,6 +106,8 @@ bool allowed(const Run& run, SegmentName segment, u64 offset, u64 elements, Acce
 struct Plain {
     u8* host = nullptr;
     u64 elements = 0;
+    bool code = false;  // to be written, within one page that holds code
+    u64 physical = 0;   // of such a page
 };
 Plain plain_run(const Run& run, SegmentName segment, u64 offset, u64 elements, Access access) {
     State& s = run.s;
@@ -120,7 +123,12 @@ Plain plain_run(const Run& run, SegmentName segment, u64 offset, u64 elements, A
         if (elements < 2 || !allowed(run, segment, offset, elements, access, linear)) return {};
     }
     u8* host = host_address(s, linear, access);
-    if (host == nullptr) return {};
+    if (host == nullptr) {
+        if (access != Access::Write) return {};
+        Plain page{.elements = std::min(elements, (kPageSize - (linear & kPageMask)) / run.size), .code = true};
+        if (page.elements >= 2) page.host = host_address_of_code(s, linear, page.physical);
+        return page;
+    }
     // The pages behind the first one belong to the run as long as the host has them behind it, too.
     const u64 wanted = elements * run.size;
     u64 bytes = kPageSize - (linear & kPageMask);
@@ -158,6 +166,7 @@ Flow movs(State& s, const Insn& insn, unsigned size) {
         // A copy onto bytes that are still to be read repeats them: so many elements at a time that it does not.
         if (to.host > from.host) done = std::min(done, static_cast<u64>(to.host - from.host) / size);
         std::memmove(to.host, from.host, done * size);
+        if (to.code && done != 0) note_write_to_code(s, to.physical, done * size);
         run.advance(RSI, done);
         run.advance(RDI, done);
         return done;
@@ -193,6 +202,7 @@ Flow stos(State& s, const Insn& insn, unsigned size) {
                 filled += more;
             }
         }
+        if (to.code) note_write_to_code(s, to.physical, bytes);
         run.advance(RDI, to.elements);
         return to.elements;
     };
