@@ -91,6 +91,7 @@ static void draw_bytes(void) {
 // Each way of writing to four planes, in horizontal bands.
 static void draw_planar(void) {
     graphics(8, 0xff);
+    for (unsigned at = 0; at < 80 * 480; ++at) window[at] = 0;
     for (unsigned at = 0; at < 80 * 480; ++at) {  // write mode 0, a plane after the other
         sequencer(2, 1u << (at / 80 & 3));
         window[at] = (uint8_t)(at * 37);

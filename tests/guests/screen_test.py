@@ -105,6 +105,11 @@ def dualvm_screen(dualvm, kernel, mode, folder):
     return read_png(picture)
 
 
+def upper_bits(picture):
+    """The five bits of each component that a pixel of 15 has: QEMU 7.2 leaves the lower three 0, at this depth alone."""
+    return picture[0], picture[1], bytes(value & 0xf8 for value in picture[2])
+
+
 def difference(mine, other):
     """What differs, or nothing."""
     if mine[:2] != other[:2]:
@@ -130,8 +135,11 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for mode in arguments.modes:
-            differs = difference(dualvm_screen(str(build / "dualvm"), kernel, mode, folder),
-                                 qemu_screen(kernel, mode, folder))
+            mine = dualvm_screen(str(build / "dualvm"), kernel, mode, folder)
+            other = qemu_screen(kernel, mode, folder)
+            if mode == "15":
+                mine, other = upper_bits(mine), upper_bits(other)
+            differs = difference(mine, other)
             print(f"mode {mode}: {differs or 'the same'}")
             wrong += bool(differs)
     return 1 if wrong else 0
