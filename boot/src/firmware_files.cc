@@ -59,8 +59,8 @@ std::vector<FirmwareFile> firmware_files(const Machine& machine, bool serial_con
 
 std::vector<u8> vga_font() {
     // How such a font begins: an empty character, and the upper half of a smiling face.
-    static constexpr std::array<u8, 24> kBeginning = {0,    0,    0,    0,    0,    0,   0, 0,    0,    0,    0,    0,
-                                                      0,    0,    0,    0,    0,    0,   0x7e, 0x81, 0xa5, 0x81, 0x81, 0xbd};
+    static constexpr std::array<u8, 24> kBeginning = {0, 0, 0, 0, 0, 0, 0,    0,    0,    0,    0,    0,
+                                                      0, 0, 0, 0, 0, 0, 0x7e, 0x81, 0xa5, 0x81, 0x81, 0xbd};
     constexpr std::ptrdiff_t kFontBytes = 256 * 16;
     const auto bios = read_image_file(kVgaBios, "VGA BIOS", kLargestOptionRom);
     if (!bios) return {};

@@ -148,8 +148,8 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     auto& rtc =
         machine.own(std::make_unique<RtcMc146818>(clock, isa_interrupt(kIrqRtc), start, machine.vmem().ram_size()));
     auto& com1 = machine.own(std::make_unique<Uart16550>(clock, isa_interrupt(kIrqCom1), config.serial_output));
-    auto adapter = Vga::create(machine, config.firmware ? Vga::AfterReset::Nothing : Vga::AfterReset::Text,
-                               config.video_memory);
+    auto adapter =
+        Vga::create(machine, config.firmware ? Vga::AfterReset::Nothing : Vga::AfterReset::Text, config.video_memory);
     if (!adapter) return tl::unexpected(adapter.error());
     auto& vga = machine.own(std::move(*adapter));
     auto& keyboard = machine.own(std::make_unique<I8042>(machine));

@@ -68,7 +68,8 @@ Vga::Vga(Machine& machine, AfterReset after_reset, std::size_t memory)
 }
 
 void Vga::set_font(std::span<const u8> font) {
-    font_.assign(font.begin(), font.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(font.size(), kFontBytes)));
+    font_.assign(font.begin(),
+                 font.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(font.size(), kFontBytes)));
     font_.resize(kFontBytes);
     if (after_reset_ == AfterReset::Text) begin_in_text_mode();
 }
@@ -108,7 +109,8 @@ void Vga::bar_moved(unsigned index, std::optional<u64> at) {
 void Vga::write_dispi(u16 index, u16 value) {
     const Dispi::Effect effect = dispi_.write(index, value);
     if (effect.clear) {
-        std::memset(memory_.bytes().data(), 0, std::min<u64>(u64{dispi_.height()} * dispi_.pitch(), memory_.bytes().size()));
+        std::memset(memory_.bytes().data(), 0,
+                    std::min<u64>(u64{dispi_.height()} * dispi_.pitch(), memory_.bytes().size()));
     }
     if (effect.mode_changed) {
         registers_.enter_vbe_mode(dispi_.width(), dispi_.height(), dispi_.bits(), dispi_.pitch());
@@ -184,9 +186,8 @@ void Vga::write(u64 offset, unsigned size, u64 value) {
         memory_.write(offset, size, value);
         used_ = used_ || offset >= kTextOffset;
     } else if (offset >= kFrameBufferOffset) {
-        write_by_bytes(offset - kFrameBufferOffset, size, value, [bytes = memory_.bytes()](u64 at, u8 byte) {
-            bytes[at & (bytes.size() - 1)] = byte;
-        });
+        write_by_bytes(offset - kFrameBufferOffset, size, value,
+                       [bytes = memory_.bytes()](u64 at, u8 byte) { bytes[at & (bytes.size() - 1)] = byte; });
     } else if (offset >= kRegistersOffset) {
         write_registers(offset - kRegistersOffset, size, value);
     } else if (offset >= kVbeOffset) {

@@ -16,8 +16,7 @@ inline std::array<Rgb, 16> attribute_colours(const VgaRegisters& r) {
     const bool replaces = (r.attribute(vga::kModeControl) & 0x80) != 0;
     for (unsigned i = 0; i < colours.size(); ++i) {
         const unsigned entry = r.attribute(i);
-        const unsigned value =
-            replaces ? (select & 0xf) << 4 | (entry & 0xf) : (select & 0xc) << 4 | (entry & 0x3f);
+        const unsigned value = replaces ? (select & 0xf) << 4 | (entry & 0xf) : (select & 0xc) << 4 | (entry & 0x3f);
         colours[i] = r.dac().colour(static_cast<u8>(value));
     }
     return colours;

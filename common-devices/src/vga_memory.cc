@@ -21,9 +21,7 @@ constexpr std::array<u32, 16> kPlaneBytes = [] {
 
 constexpr u32 four_times(u8 byte) { return byte * 0x01010101u; }
 
-u32 load(const u8* from) {
-    return u32{from[0]} | u32{from[1]} << 8 | u32{from[2]} << 16 | u32{from[3]} << 24;
-}
+u32 load(const u8* from) { return u32{from[0]} | u32{from[1]} << 8 | u32{from[2]} << 16 | u32{from[3]} << 24; }
 void store(u8* to, u32 value) {
     for (unsigned i = 0; i < 4; ++i) to[i] = static_cast<u8>(value >> (8 * i));
 }

@@ -30,8 +30,8 @@ VgaScan::VgaScan(const VgaRegisters& r) {
     byte_mode_ = (mode & 0x40) != 0;
 }
 
-// Behind the line that line compare names, the screen starts anew at address 0. Addresses count characters (or groups of
-// eight dots): the shifts of word and doubleword mode are those of odd/even and chain-4 addresses, which this memory
+// Behind the line that line compare names, the screen starts anew at address 0. Addresses count characters (or groups
+// of eight dots): the shifts of word and doubleword mode are those of odd/even and chain-4 addresses, which this memory
 // does not have (vga_memory.h). So the bit that CGA's line banks change, 13 of an address in byte mode, is 12 in word
 // mode.
 VgaScan::Line VgaScan::line(unsigned y) const {

@@ -65,17 +65,20 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
             }
             case 4: {
                 const u64 address = Vga::kWindow + in.number(3) % Vga::kWindowSize;
-                (what & 0x80) != 0 ? vio.write_mmio(address, bytes, in.number(bytes)) : void(vio.read_mmio(address, bytes));
+                (what & 0x80) != 0 ? vio.write_mmio(address, bytes, in.number(bytes))
+                                   : void(vio.read_mmio(address, bytes));
                 break;
             }
             case 5: {  // configuration space: BARs, command
                 const u64 at = in.number(1) % 8;
-                vio.write_port(0xcf8, 4, 0x80001000 | (at == 7 ? devices::pci::kCommand : devices::pci::kBars + 4 * at));
+                vio.write_port(0xcf8, 4,
+                               0x80001000 | (at == 7 ? devices::pci::kCommand : devices::pci::kBars + 4 * at));
                 vio.write_port(0xcfc, 4, in.number(4));
                 break;
             }
             case 6: {  // wherever it lies now
-                const auto bar = pc->pci().find(2, 0)->bar((what & 8) != 0 ? Vga::kFrameBufferBar : Vga::kRegistersBar).at;
+                const auto bar =
+                    pc->pci().find(2, 0)->bar((what & 8) != 0 ? Vga::kFrameBufferBar : Vga::kRegistersBar).at;
                 const u64 address = bar.value_or(0xe0000000) + in.number(2);
                 u64 value = in.number(bytes);
                 if (!machine->vmem().write(address, &value, bytes)) vio.write_mmio(address, bytes, value);

@@ -10,6 +10,7 @@ protected:
         vga = make(*machine, Vga::AfterReset::Nothing);  // all memory is 0
         out(0x3c2, 0x67);
         mode_12h();
+        graphics(8, 0xff);
     }
     void write(u64 at, u8 value) { vga->write(at, 1, value); }
     u8 read(u64 at) { return static_cast<u8>(vga->read(at, 1)); }

@@ -139,7 +139,7 @@ TEST_F(VgaPictures, SixteenColoursComeFromFourPlanes) {
     const Picture picture = vga->picture();
     EXPECT_EQ(picture.width, 640u);
     EXPECT_EQ(picture.height, 480u);
-    const Rgb colours[] = {{0, 0xa8, 0xa8}, {0, 0xa8, 0}, {0, 0xa8, 0}, {0, 0xa8, 0},
+    const Rgb colours[] = {{0, 0xa8, 0xa8},    {0, 0xa8, 0},       {0, 0xa8, 0},       {0, 0xa8, 0},
                            {0x57, 0xff, 0x57}, {0x57, 0xff, 0x57}, {0xff, 0xff, 0x57}, {0xff, 0xff, 0x57}};
     for (unsigned i = 0; i < 8; ++i) EXPECT_EQ(pixel(picture, 8 + i, 1), colours[i]) << i;
     attribute(0x12, 0x8);  // only plane 3
@@ -262,9 +262,9 @@ TEST_F(VgaPictures, VbeModesOfEachDepth) {
         unsigned bits, bytes;
         u64 value;
         Rgb colour;
-    } depths[] = {{15, 2, 0x7c1f, {0xff, 0, 0xff}}, {15, 2, 0x0200, {0, 0x84, 0}}, {16, 2, 0xf81f, {0xff, 0, 0xff}},
-                  {16, 2, 0x0400, {0, 0x82, 0}},    {24, 3, 0x123456, {0x12, 0x34, 0x56}},
-                  {32, 4, 0xff123456, {0x12, 0x34, 0x56}}};
+    } depths[] = {{15, 2, 0x7c1f, {0xff, 0, 0xff}},      {15, 2, 0x0200, {0, 0x84, 0}},
+                  {16, 2, 0xf81f, {0xff, 0, 0xff}},      {16, 2, 0x0400, {0, 0x82, 0}},
+                  {24, 3, 0x123456, {0x12, 0x34, 0x56}}, {32, 4, 0xff123456, {0x12, 0x34, 0x56}}};
     for (const auto& depth : depths) {
         vbe_mode(64, 48, depth.bits);
         const u64 at = (u64{47} * 64 + 63) * depth.bytes;

@@ -2,9 +2,9 @@
 //
 // RAM and ROM regions over one host mapping; holes belong to vIO's MMIO space. All access from outside an engine goes
 // through bounds-checked accessors; engines alone may ask for host pointers. One account of dirty pages is filled by
-// both engines and by devices. Memory of devices (a graphics adapter's) is a region like RAM wherever the guest puts it,
-// but over nothing else. RAM as a PC has it: 0-9FFFFh, A0000h-FFFFFh (VGA hole, ROM area as RAM), 100000h up to
-// 3 GiB, and what is more than 3 GiB from 4 GiB on (below 4 GiB live the PC's MMIO devices).
+// both engines and by devices. Memory of devices (a graphics adapter's) is a region like RAM wherever the guest puts
+// it, but over nothing else. RAM as a PC has it: 0-9FFFFh, A0000h-FFFFFh (VGA hole, ROM area as RAM), 100000h up to 3
+// GiB, and what is more than 3 GiB from 4 GiB on (below 4 GiB live the PC's MMIO devices).
 #pragma once
 
 #include <array>
@@ -24,8 +24,8 @@ struct MemoryRegion {
     u64 base = 0;  // guest-physical, page-aligned
     u64 size = 0;  // bytes, page-aligned
     RegionKind kind = RegionKind::Ram;
-    u8* host = nullptr;  // for engines only
-    u64 first_page = 0;  // index of its first page in the dirty account
+    u8* host = nullptr;   // for engines only
+    u64 first_page = 0;   // index of its first page in the dirty account
     bool device = false;  // a device's memory, which the guest can move
     u64 end() const { return base + size; }
 };
@@ -70,8 +70,8 @@ public:
     Expected<std::size_t> add_device_memory(u64 size);
     // For the device, wherever the guest sees it.
     std::span<u8> device_memory(std::size_t number) const;
-    // Gives it a place, or takes it away; devices may call it while the guest runs. False if the place is not page-aligned
-    // or something is there: then it has none.
+    // Gives it a place, or takes it away; devices may call it while the guest runs. False if the place is not
+    // page-aligned or something is there: then it has none.
     bool place_device_memory(std::size_t number, std::optional<u64> base);
     // All zeros again, without costing the host memory.
     void clear_device_memory(std::size_t number);
@@ -101,7 +101,8 @@ public:
     bool a20_open() const { return a20_open_; }
     void set_a20(bool open);
     u64 a20_mask() const { return a20_open_ ? ~u64{0} : ~(u64{1} << 20); }
-    // Goes up with every change of the address map (A20, ROM, holes, memory of devices): cached translations older than it are stale.
+    // Goes up with every change of the address map (A20, ROM, holes, memory of devices): cached translations older than
+    // it are stale.
     u64 map_generation() const { return map_generation_; }
 
     // --- dirty account: one bit a page, set by devices here and by engines --------------------------------------

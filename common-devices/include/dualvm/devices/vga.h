@@ -1,6 +1,6 @@
 // The graphics adapter: a VGA with the VBE registers and the PCI function of QEMU's "-vga std" (qemu:
-// docs/specs/standard-vga.txt). The guest reaches its memory through VGA's window at A0000h, which is MMIO, and in BAR 0
-// as a linear frame buffer, which is memory that engines map (docs/decisions/0021).
+// docs/specs/standard-vga.txt). The guest reaches its memory through VGA's window at A0000h, which is MMIO, and in BAR
+// 0 as a linear frame buffer, which is memory that engines map (docs/decisions/0021).
 #pragma once
 
 #include "dualvm/devices/pci.h"

@@ -23,7 +23,13 @@ enum Graphics : u8 {
     kColorDontCare = 7,
     kBitMask = 8
 };
-enum Attribute : u8 { kModeControl = 0x10, kOverscan = 0x11, kPlaneEnable = 0x12, kPelPanning = 0x13, kColorSelect = 0x14 };
+enum Attribute : u8 {
+    kModeControl = 0x10,
+    kOverscan = 0x11,
+    kPlaneEnable = 0x12,
+    kPelPanning = 0x13,
+    kColorSelect = 0x14
+};
 enum Crtc : u8 {
     kHorizontalTotal = 0x00,
     kHorizontalDisplayEnd = 0x01,
