@@ -54,12 +54,14 @@ private:
     struct FreeDeleter {
         void operator()(void* p) const { std::free(p); }
     };
-    static constexpr std::size_t kFetchTlb = 256, kBuckets = std::size_t{1} << 15;
+    static constexpr std::size_t kFetchTlb = 256, kBucketBits = 15, kBuckets = std::size_t{1} << kBucketBits;
 
     // Recent results hold under one address map and one mode.
     void refresh_key(State& s) const { s.block_key = u64{s.map_generation} << 32 | mode_; }
+    // The upper bits of the product, on which all of the three have an effect.
     static std::size_t bucket_index(u64 physical, u64 rip, u32 mode) {
-        return ((physical * 0x9e3779b97f4a7c15u) ^ (rip >> 3) ^ mode) >> 3 & (kBuckets - 1);
+        const u64 mixed = physical ^ (rip / kPageSize << 32) ^ (u64{mode} << 52);
+        return (mixed * 0x9e3779b97f4a7c15u) >> (64 - kBucketBits);
     }
     bool translate_fetch(State& s, u64 linear, u64& physical);
     bool still_fits(State& s, Block& block, u64 linear);

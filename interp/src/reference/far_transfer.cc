@@ -173,9 +173,12 @@ void drop_inner_segments(State& s) {
         Segment& segment = s.cpu.segments.seg[name];
         constexpr u32 kConformingCode = 0xc;
         const bool conforming = (segment.type() & kConformingCode) == kConformingCode;
-        // One that is null already keeps its hidden part: FS.base and GS.base of 64-bit programs live behind null
-        // selectors.
-        if (is_null(segment.selector)) continue;
+        // One that is null already is null with RPL 0 then, but keeps its hidden part: FS.base and GS.base of 64-bit
+        // programs live behind null selectors (SDM vol. 2A, "IRET", RETURN-TO-OUTER-PRIVILEGE-LEVEL).
+        if (is_null(segment.selector)) {
+            segment.selector = 0;
+            continue;
+        }
         if (!conforming && segment.dpl() < s.cpu.cpl()) segment = null_segment(0);
     }
 }
