@@ -61,6 +61,8 @@ Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind 
         for (auto& file : boot::firmware_files(*guest.machine, !options.guest.graphic)) {
             guest.pc->add_firmware_file(file.name, std::move(file.bytes));
         }
+    } else {
+        guest.pc->set_font(boot::vga_font());
     }
     const BootOrder& order = options.guest.order;
     guest.pc->set_boot_order(order.once.empty() ? order.order : order.once);

@@ -96,12 +96,15 @@ to the serial port as well.
 -no-acpi takes ACPI away: power management hardware and tables.
 -d takes a list of: boot (what was loaded where), exits (port and MMIO accesses, halts), int (interrupts), cpu (the
 registers at the end), firmware (what the BIOS says of its work).
+--screen=text prints the screen as it was at the end, or says which graphics mode it is in; --screen=png:FILE makes a
+picture of it in any mode. Both may be given.
 --json alone writes to standard error when all else has been said; --json=- writes to standard output.
 
 Examples:
   dualvm run -kernel build/guests/hello64.elf
   dualvm run -kernel vmlinuz -initrd initrd.img -append "console=ttyS0" -m 512M
   dualvm run -bios /usr/share/seabios/bios-256k.bin -d firmware --screen=text --timeout 5
+  dualvm run -hda vm-disk.img --screen=png:screen.png --timeout 60
   dualvm run -kernel GUEST --timeout 10 --json=result.json
   dualvm run --engine=kvm --no-rescue --stats -kernel GUEST
 

@@ -358,10 +358,23 @@ private:
     void add_console(CLI::App& to) {
         value(to, "--serial", "WHERE", "stdio (the default), none or file:PATH", "Input and output",
               [this](const std::string& text) { set_serial(text); });
-        value(to, "--screen", "text", "Print the screen as it was at the end", "Input and output",
-              [this](const std::string& text) {
-                  options_.screen = choice<bool>("--screen", text, {{"text", true}});
-              });
+        // Each time that it is given: both may be wanted.
+        to.add_option_function<std::string>(
+              "--screen", [this](const std::string& text) { set_screen(text); },
+              "The screen as it was at the end: text or png:FILE")
+            ->trigger_on_parse()
+            ->option_text("WHAT")
+            ->group("Input and output");
+    }
+    void set_screen(const std::string& text) {
+        constexpr std::string_view kPng = "png:";
+        if (text == "text") {
+            options_.screen.text = true;
+        } else if (text.starts_with(kPng) && text.size() > kPng.size()) {
+            options_.screen.png_path = text.substr(kPng.size());
+        } else {
+            throw CLI::ValidationError("--screen", fmt::format("'{}' is not one of text or png:FILE", text));
+        }
     }
     void set_serial(const std::string& text) {
         constexpr std::string_view kFile = "file:";

@@ -85,6 +85,11 @@ struct FuzzCommandOptions {
     std::vector<std::string> replay;    // files with cases, instead of generated ones
 };
 
+struct ScreenOptions {  // --screen
+    bool text = false;
+    std::string png_path;  // empty: no picture
+};
+
 struct Options {
     Command command = Command::Run;
     GuestOptions guest;
@@ -95,7 +100,7 @@ struct Options {
     SerialKind serial = SerialKind::Stdio;
     std::string serial_path;
     bool statistics = false;
-    bool screen = false;
+    ScreenOptions screen;
     unsigned repeat = 1;
     study::TraceOptions trace;
     std::string output_path;  // -o; empty: standard output

@@ -9,6 +9,7 @@
 #include "json_report.h"
 #include "run_log.h"
 #include "run_report.h"
+#include "screen_output.h"
 #include "terminal.h"
 
 namespace dualvm::app {
@@ -38,15 +39,9 @@ RunHooks make_hooks(Guest& guest, Console& console, const Options& options) {
     return hooks;
 }
 
-void print_screen(const Guest& guest, const Messages& messages) {
-    std::string screen = guest.pc->vga().text();
-    if (!screen.empty() && !screen.ends_with('\n')) screen += '\n';
-    messages.plain(screen);
-}
-
 // Everything that is said after the run. Returns the status to end with.
 int conclude(const RunResult& result, Guest& guest, const EngineChoice& choice, const Options& options,
-             const Console& console, RunLog& log, JsonReport& json, const Messages& messages) {
+             const Console& console, RunLog& log, ScreenOutput& screen, JsonReport& json, const Messages& messages) {
     int status = result.status;
     const auto check = [&](const Expected<void>& done) {
         if (!done) status = report_error(done.error(), messages);
@@ -54,9 +49,10 @@ int conclude(const RunResult& result, Guest& guest, const EngineChoice& choice, 
     report_end(result, guest, options.syntax, messages);
     log.ended(guest.machine->cpu());
     check(log.finish());
-    if (options.screen) {
-        print_screen(guest, messages);
-    } else if (guest.pc->vga().used() && console.bytes_written() == 0) {
+    check(screen.finish(guest.pc->vga()));
+    if (options.screen.text) {
+        messages.plain(screen_text(guest.pc->vga().screen()));
+    } else if (options.screen.png_path.empty() && guest.pc->vga().used() && console.bytes_written() == 0) {
         messages.note("the guest wrote to its screen and not to its serial port: --screen=text shows the screen");
     }
     if (options.statistics) messages.plain(statistics_text(result, guest));
@@ -71,6 +67,8 @@ int run_command(const Options& options, const Messages& messages) {
     if (!json) return report_error(json.error(), messages);
     auto log = RunLog::open(options.log);
     if (!log) return report_error(log.error(), messages);
+    auto screen = ScreenOutput::open(options.screen);
+    if (!screen) return report_error(screen.error(), messages);
     auto console = make_console(options);
     if (!console) return report_error(console.error(), messages);
 
@@ -108,7 +106,7 @@ int run_command(const Options& options, const Messages& messages) {
         result.reason = "output-failed";
         result.text = output.error().text;
     }
-    return conclude(result, *guest, choice, options, **console, **log, *json, messages);
+    return conclude(result, *guest, choice, options, **console, **log, *screen, *json, messages);
 }
 
 }  // namespace dualvm::app
