@@ -358,6 +358,8 @@ private:
               [this](const std::string& text) {
                   options_.screen = choice<bool>("--screen", text, {{"text", true}});
               });
+        value(to, "--sendkeys", "TEXT", "Keys to press, or @FILE with them: see below", "Input and output",
+              [this](const std::string& text) { options_.sendkeys = text; });
     }
     void set_serial(const std::string& text) {
         constexpr std::string_view kFile = "file:";

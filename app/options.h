@@ -96,6 +96,7 @@ struct Options {
     std::string serial_path;
     bool statistics = false;
     bool screen = false;
+    std::string sendkeys;  // a script, or @ and the name of a file with one
     unsigned repeat = 1;
     study::TraceOptions trace;
     std::string output_path;  // -o; empty: standard output

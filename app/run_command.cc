@@ -7,6 +7,7 @@
 #include "guest.h"
 #include "interruption.h"
 #include "json_report.h"
+#include "key_player.h"
 #include "run_log.h"
 #include "run_report.h"
 #include "terminal.h"
@@ -74,6 +75,9 @@ int run_command(const Options& options, const Messages& messages) {
     auto console = make_console(options);
     if (!console) return report_error(console.error(), messages);
 
+    auto script = load_key_script(options.sendkeys);
+    if (!script) return report_error(script.error(), messages);
+
     const EngineChoice choice = choose_engine(options);
     GuestOutputs outputs;
     outputs.serial = [&c = **console](u8 byte) { c.output(byte); };
@@ -85,6 +89,8 @@ int run_command(const Options& options, const Messages& messages) {
     if (!choice.why.empty()) messages.note(fmt::format("engine {}: {}", to_string(choice.engine), choice.why));
 
     (*console)->connect(*guest->pc);
+    KeyPlayer keys(guest->machine->clock(), *guest->pc);
+    keys.add(*script);
     (*log)->attach(*guest->machine);
     RunResult result;
     Expected<void> output;
@@ -108,6 +114,7 @@ int run_command(const Options& options, const Messages& messages) {
         result.reason = "output-failed";
         result.text = output.error().text;
     }
+    if (const std::string left = keys.what_is_left(); !left.empty()) messages.note("--sendkeys: " + left);
     return conclude(result, *guest, choice, options, **console, **log, *json, messages);
 }
 
