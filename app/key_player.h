@@ -17,6 +17,7 @@ public:
     // After what is there already.
     void add(const KeyScript& script);
     bool done() const { return steps_.empty(); }
+    std::size_t waiting() const { return steps_.size(); }
     // Where it stands, for people; empty if all was done.
     std::string what_is_left() const;
 

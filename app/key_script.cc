@@ -180,7 +180,7 @@ private:
             return number(std::string_view(value).substr(0, comma), step.right) &&
                            number(std::string_view(value).substr(std::min(comma + 1, value.size())), step.up)
                        ? ""
-                       : fmt::format("'{}' is not two numbers from -{1} to {1}, like 10,-5: right, up", value,
+                       : fmt::format("'{0}' is not two numbers from -{1} to {1}, like 10,-5: right, up", value,
                                      kFarthest);
         }
         if (name == "click") {
