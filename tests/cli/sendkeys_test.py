@@ -2,8 +2,8 @@
 
 from cli import BAD_IMAGE, CLEAN, LIMIT, USAGE, CliTest, dualvm, main, run_guest
 
-# What the guest says of the scan codes that it got, after all that it says of its controller.
-KEYS = "keys:"
+# What the guest says before the scan codes that it got: FAh is the keyboard that was enabled.
+KEYS = "keys: fa"
 
 
 def make(*codes):
