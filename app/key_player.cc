@@ -9,7 +9,7 @@ namespace {
 using Kind = KeyStep::Kind;
 
 constexpr Nanoseconds kMillisecond = 1'000'000;
-constexpr Nanoseconds kUsualPace = 20 * kMillisecond;
+constexpr Nanoseconds kUsualPace = 10 * kMillisecond;
 constexpr Nanoseconds kLookAtKeyboard = kMillisecond;
 constexpr Nanoseconds kLookAtScreen = 20 * kMillisecond;
 // A guest that has sent the keyboard a command within this time is still setting it up: what is pressed then is lost.

@@ -32,8 +32,7 @@ constexpr Nanoseconds kFrame = 33'000'000;  // of the host's time
 constexpr std::size_t kSerialLines = 1000, kSerialColumns = 500;
 constexpr std::size_t kMostKeysAhead = 500;
 constexpr int kPrefix = 1;  // Ctrl-A
-constexpr const char* kHelp =
-    "Ctrl-A x: leave   s: screen/serial port   d: Ctrl-Alt-Del   h: help   Ctrl-A: Ctrl-A itself   else: to the guest";
+constexpr const char* kHelp = "Ctrl-A x leaves, s serial port or screen, d Ctrl-Alt-Del, Ctrl-A Ctrl-A, h help";
 
 Nanoseconds host_time() {
     return static_cast<Nanoseconds>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));

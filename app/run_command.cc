@@ -83,7 +83,8 @@ void print_screen(const Guest& guest, const Messages& messages) {
 
 // Everything that is said after the run. Returns the status to end with.
 int conclude(const RunResult& result, Guest& guest, const EngineChoice& choice, const Options& options,
-             const Console& console, bool print_it, RunLog& log, JsonReport& json, const Messages& messages) {
+             const Console& console, bool live, bool last_words, RunLog& log, JsonReport& json,
+             const Messages& messages) {
     int status = result.status;
     const auto check = [&](const Expected<void>& done) {
         if (!done) status = report_error(done.error(), messages);
@@ -91,9 +92,9 @@ int conclude(const RunResult& result, Guest& guest, const EngineChoice& choice, 
     report_end(result, guest, options.syntax, messages);
     log.ended(guest.machine->cpu());
     check(log.finish());
-    if (options.screen || print_it) {
+    if (options.screen || last_words) {
         print_screen(guest, messages);
-    } else if (guest.pc->vga().used() && console.bytes_written() == 0) {
+    } else if (!live && guest.pc->vga().used() && console.bytes_written() == 0) {
         messages.note("the guest wrote to its screen and not to its serial port: --screen=text shows the screen");
     }
     if (options.statistics) messages.plain(statistics_text(result, guest));
@@ -170,7 +171,7 @@ int run_command(const Options& options, const Messages& messages) {
         result.text = output.error().text;
     }
     if (const std::string rest = keys.what_is_left(); !rest.empty()) messages.note("--sendkeys: " + rest);
-    return conclude(result, *guest, choice, options, **console, last_words, **log, *json, messages);
+    return conclude(result, *guest, choice, options, **console, *live, last_words, **log, *json, messages);
 }
 
 }  // namespace dualvm::app
