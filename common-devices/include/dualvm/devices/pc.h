@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "dualvm/devices/fw_cfg.h"
+#include "dualvm/devices/i8042.h"
 #include "dualvm/devices/pci.h"
 #include "dualvm/devices/rtc_mc146818.h"
 #include "dualvm/devices/uart16550.h"
@@ -57,6 +58,8 @@ public:
     // True if serial_input() can wake a guest that waits in HLT.
     bool serial_input_interrupts() const { return com1_->interrupts_on_input(); }
     const Vga& vga() const { return *vga_; }
+    // The keyboard and the mouse are behind it.
+    I8042& keyboard_controller() { return *keyboard_; }
     PciBus& pci() { return *pci_; }
     // What text looks like without firmware, which would have loaded it: see Vga::set_font().
     void set_font(std::span<const u8> font) { vga_->set_font(font); }
@@ -71,6 +74,7 @@ private:
     PciBus* pci_ = nullptr;
     Uart16550* com1_ = nullptr;
     Vga* vga_ = nullptr;
+    I8042* keyboard_ = nullptr;
     RtcMc146818* rtc_ = nullptr;
     FwCfg* fw_cfg_ = nullptr;
 };
