@@ -10,39 +10,8 @@ import tempfile
 from pathlib import Path
 
 import initramfs
+from guests import Guests, fail, skip
 from terminal import Terminal
-
-SKIP = 77
-
-
-def skip(reason):
-    print("skipped:", reason)
-    sys.exit(SKIP)
-
-
-def fail(reason, run):
-    print("FAILED:", reason)
-    print("status", run.returncode)
-    print("--- standard output, its end\n" + run.stdout[-4000:])
-    print("--- standard error, its end\n" + run.stderr[-2000:])
-    sys.exit(1)
-
-
-class Guests:
-    def __init__(self, build):
-        self.program = str(build / "dualvm")
-        self.boot = build / "guests-real" / "boot"
-
-    def find(self, pattern):
-        found = sorted(self.boot.glob(pattern))
-        if not found:
-            skip(f"no {pattern} in {self.boot}: './dev test' fetches it where Debian's packages can be reached")
-        return str(found[-1])
-
-    def run(self, *arguments):
-        return subprocess.run([self.program, "run", *arguments], capture_output=True, text=True, errors="replace",
-                              timeout=200, check=False, stdin=subprocess.DEVNULL)
-
 
 def screen_shows_a_finished_test(run):
     """memtest86+ is past its first test, and has found no errors."""
@@ -59,7 +28,7 @@ def screen_shows_a_finished_test(run):
 def memtest_interp(guests, image):
     # The virtual clock makes the run the same each time.
     run = guests.run("--engine=interp", "-m", "8", "--max-insns", "4000000000", "--screen=text",
-                     "-kernel", guests.find(image), "-append", "console=ttyS0,115200")
+                     "-kernel", guests.find("boot/" + image), "-append", "console=ttyS0,115200")
     if run.returncode != 12:
         fail("it should have gone on to the limit (status 12)", run)
     screen_shows_a_finished_test(run)
@@ -69,7 +38,7 @@ def memtest_kvm(guests):
     """Under KVM, too, the test screen is reached; then the run is ended as Ctrl-C would end it."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         skip("/dev/kvm is missing or not permitted")
-    image = guests.find("memtest86+x64.bin")
+    image = guests.find("boot/memtest86+x64.bin")
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "run.json"
         command = [guests.program, "run", "--engine=kvm", "-m", "8", "--timeout", "120", f"--json={report}",
@@ -97,7 +66,7 @@ EARLY = "console=ttyS0 earlyprintk=ttyS0 acpi=off noapic nolapic pci=off"
 
 def linux_early(guests):
     run = guests.run("--engine=interp", "-m", "256", "--max-insns", "1500000000",
-                     "-kernel", guests.find("vmlinuz-*-cloud-amd64"), "-append", EARLY)
+                     "-kernel", guests.find("boot/vmlinuz-*-cloud-amd64"), "-append", EARLY)
     if "Linux version" not in run.stdout:
         fail("the kernel did not say which it is", run)
     if "printk: console [ttyS0] enabled" not in run.stdout:
@@ -124,7 +93,7 @@ def need_busybox():
 
 def linux_init(guests, words, end, interrupt_controller):
     need_busybox()
-    kernel = guests.find("vmlinuz-*-cloud-amd64")
+    kernel = guests.find("boot/vmlinuz-*-cloud-amd64")
     with tempfile.TemporaryDirectory() as folder:
         initrd = Path(folder) / "initrd.gz"
         initramfs.write(initrd, INIT)
@@ -178,7 +147,7 @@ def host_says(command):
 def linux_shell(guests, kernel, memory, seconds):
     """At a terminal: a shell on the serial port, each command compared with the host, and a clean end."""
     need_busybox()
-    kernel = guests.find(kernel)
+    kernel = guests.find("boot/" + kernel)
     with tempfile.TemporaryDirectory() as folder:
         initrd = Path(folder) / "initrd.gz"
         initramfs.write(initrd, SHELL_INIT)

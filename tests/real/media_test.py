@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""Boots from disks, CD-ROMs and floppies as SeaBIOS finds them: media_test.py BUILD NAME."""
+import hashlib
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import guestos
+from guests import Guests, fail, need_files, skip
+from terminal import Terminal
+
+SEABIOS = Path("/usr/share/seabios/bios-256k.bin")
+ENGINE = "--engine=interp"
+
+
+def command(arguments, folder, what):
+    """A program that must succeed."""
+    run = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+    if run.returncode != 0:
+        fail(f"{what}: {' '.join(arguments)}", run)
+    return run
+
+
+def check_image(guests, folder, name):
+    command(["qemu-img", "check", name], folder, "the image is not sound, says QEMU")
+    command([guests.program, "img", "check", name], folder, "the image is not sound")
+
+
+class Session:
+    """Somebody at the serial console of a guest, in the folder where its disks are."""
+
+    def __init__(self, arguments, folder, seconds):
+        self.arguments = arguments
+        self.terminal = Terminal(arguments, seconds, folder)
+        self.place = 0
+
+    def expect(self, text):
+        """Waits until `text` is shown; what was shown before it, since the last time."""
+        end = self.terminal.wait_for(text.encode(), self.place)
+        if end is None:
+            self.terminal.program.kill()
+            self.end_with(f"'{text}' did not come")
+        shown = self.terminal.shown[self.place:end - len(text)].decode(errors="replace").replace("\r", "")
+        self.place = end
+        return shown
+
+    def type(self, text):
+        self.terminal.type(text)
+
+    def end_with(self, reason):
+        status, errors = self.terminal.finish()
+        fail(reason, subprocess.CompletedProcess(self.arguments, status,
+                                                 self.terminal.shown.decode(errors="replace"), errors))
+
+    def finish(self, end):
+        """The program must end by itself, with status 0 and the word `end` in what it says."""
+        status, errors = self.terminal.finish()
+        if status != 0 or end not in errors:
+            fail(f"it should have ended with status 0 and '{end}'",
+                 subprocess.CompletedProcess(self.arguments, status, self.terminal.shown.decode(errors="replace"),
+                                             errors))
+
+
+# --- an operating system that is installed from its CD-ROM ------------------------------------------------------------
+
+# The two lines that everybody knows from QEMU, word for word.
+CREATE = "img create -f qcow vm-disk.img 4G"
+INSTALL = "run -no-acpi -m 384 -cdrom guestos.iso -hda vm-disk.img -boot d"
+USE = "run -hda vm-disk.img"
+
+
+def dualvm_line(guests, line):
+    """`line` as it is, but for the engine."""
+    first, *rest = line.split()
+    return [guests.program, first, *([ENGINE] if first == "run" else []), *rest]
+
+
+def use_the_shell(session, kernel):
+    """At the prompt of the installed system: it works, and what was installed is what was on the CD-ROM."""
+    session.expect(guestos.GREETING)
+    session.expect(guestos.PROMPT)
+    for line, answer in {
+            "sha256sum </boot/vmlinuz": hashlib.sha256(Path(kernel).read_bytes()).hexdigest(),
+            "grep -c ' / ext4 rw' /proc/mounts": "1",
+            "dd if=/dev/urandom of=/noise bs=1M count=8 2>/dev/null; sync; echo 3 >/proc/sys/vm/drop_caches": "",
+            "cat /noise /noise | wc -c": str(16 << 20),
+    }.items():
+        session.type(line + "\n")
+        shown = session.expect(guestos.PROMPT)
+        if answer not in shown:
+            session.terminal.program.kill()
+            session.end_with(f"{line}: '{answer}' is missing in what was answered: {shown}")
+
+
+def install(guests, referee):
+    need_files([*guestos.NEEDED_FILES, SEABIOS], guestos.PACKAGES)
+    kernel = guests.find("boot/vmlinuz-*-cloud-amd64")
+    modules = guests.find("lib/modules/*-cloud-amd64")
+    grub_install = guests.find("usr/sbin/grub-install")
+    with tempfile.TemporaryDirectory() as folder:
+        guestos.write_iso(Path(folder) / "guestos.iso", kernel, modules, grub_install)
+        command(dualvm_line(guests, CREATE), folder, "no image")
+
+        session = Session(dualvm_line(guests, INSTALL), folder, 400)
+        session.expect("Install the guest OS")
+        session.type("\n")
+        session.expect("the CD-ROM is not needed any more")
+        session.finish("halted")  # there is no ACPI that it could power off with
+        check_image(guests, folder, "vm-disk.img")
+
+        session = Session(dualvm_line(guests, USE), folder, 400)
+        session.expect("The guest OS")
+        session.type("\n")
+        use_the_shell(session, kernel)
+        session.type("poweroff\n")
+        session.finish("power-off")
+        check_image(guests, folder, "vm-disk.img")
+
+        command([guests.program, "img", "convert", "-O", "qcow2", "vm-disk.img", "copy.qcow2"], folder, "no copy")
+        command(["qemu-img", "compare", "vm-disk.img", "copy.qcow2"], folder, "the copy differs")
+        if referee:
+            session = Session(["qemu-system-x86_64", "-accel", "tcg", "-m", "384", "-display", "none", "-nodefaults",
+                               "-serial", "stdio", "-no-reboot", "-drive", "if=ide,format=qcow2,file=copy.qcow2"],
+                              folder, 300)
+            session.expect("The guest OS")
+            session.type("\n")
+            use_the_shell(session, kernel)
+            session.type("poweroff\n")
+            session.finish("")
+
+
+# --- boot sectors ------------------------------------------------------------------------------------------------------
+
+def boot_sector(guests, medium):
+    """The boot sector guest on each kind of medium."""
+    need_files([SEABIOS], "seabios")
+    sector = guests.build / "guests/bootsector16.bin"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if medium == "cdrom":
+            need_files([Path("/usr/bin/xorriso")], "xorriso")
+            (folder / "tree").mkdir()
+            (folder / "tree/boot.bin").write_bytes(sector.read_bytes())
+            command(["xorriso", "-as", "mkisofs", "-o", "medium", "-b", "boot.bin", "-no-emul-boot", "-boot-load-size",
+                     "1", "tree"], folder, "no ISO image")
+        else:
+            size = 1440 * 1024 if medium == "fda" else 1 << 20
+            (folder / "medium").write_bytes(sector.read_bytes().ljust(size, b"\0"))
+        letter = {"fda": "a", "hda": "c", "cdrom": "d"}[medium]
+        run = guests.run(ENGINE, f"-{medium}", "medium", "-boot", letter, "--max-insns", "2000000000", cwd=folder)
+        if run.stdout != "Hello from the boot sector\n" or run.returncode != 1:
+            fail("the boot sector should have greeted and ended with status 1", run)
+
+
+def fat_floppy(guests):
+    """A file on a FAT12 floppy disk, read through the BIOS; it lies in pieces, so that the FAT is needed."""
+    need_files([SEABIOS, Path("/usr/bin/mformat")], "seabios mtools")
+    sector = guests.build / "guests/fatread.bin"
+    text = "".join(f"line {i} of a file on a floppy disk\n" for i in range(1, 401))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "readme.txt").write_text(text)
+        (folder / "small").write_bytes(b"small" * 100)
+        (folder / "large").write_bytes(b"large" * 2000)
+        command(["mformat", "-C", "-f", "1440", "-B", str(sector), "-i", "floppy.img", "::"], folder, "no file system")
+        for source, target in (("small", "a"), ("large", "b"), ("small", "c"), ("large", "d")):
+            command(["mcopy", "-i", "floppy.img", source, f"::{target}"], folder, "no file")
+        for gap in "ac":
+            command(["mdel", "-i", "floppy.img", f"::{gap}"], folder, "the file stays")
+        command(["mcopy", "-i", "floppy.img", "readme.txt", "::README.TXT"], folder, "no file")
+        pieces = command(["mshowfat", "-i", "floppy.img", "::README.TXT"], folder, "no FAT").stdout
+        if pieces.count("<") < 2:
+            skip(f"mtools has not put the file in pieces: {pieces}")
+        run = guests.run(ENGINE, "-fda", "floppy.img", "--max-insns", "4000000000", cwd=folder)
+        if run.stdout != text or run.returncode != 1:
+            fail("the file should have been printed", run)
+        referee = Path("/usr/bin/qemu-system-x86_64")
+        if referee.exists():
+            run = subprocess.run([str(referee), "-accel", "tcg", "-display", "none", "-nodefaults", "-serial", "stdio",
+                                  "-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-drive",
+                                  "if=floppy,format=raw,file=floppy.img"], cwd=folder, capture_output=True, text=True,
+                                 check=False, timeout=100, stdin=subprocess.DEVNULL)
+            if run.stdout != text or run.returncode != 1:
+                fail("QEMU does not print the file", run)
+
+
+def memtest_cdrom(guests):
+    """memtest86+ from its own CD-ROM."""
+    need_files([SEABIOS], "seabios")
+    image = guests.find("usr/lib/memtest86+/memtest86+x64.iso")
+    run = guests.run(ENGINE, "-m", "64", "-cdrom", image, "-boot", "d", "--max-insns", "6000000000", "--screen=text")
+    if not re.search(r"Memtest86\+", run.stderr):
+        fail("memtest86+ does not run", run)
+
+
+def main():
+    guests = Guests(Path(sys.argv[1]))
+    {"install": lambda: install(guests, referee=False),
+     "install-qemu": lambda: install(guests, referee=True),
+     "sector-floppy": lambda: boot_sector(guests, "fda"),
+     "sector-disk": lambda: boot_sector(guests, "hda"),
+     "sector-cdrom": lambda: boot_sector(guests, "cdrom"),
+     "fat-floppy": lambda: fat_floppy(guests),
+     "memtest-cdrom": lambda: memtest_cdrom(guests)}[sys.argv[2]]()
+
+
+if __name__ == "__main__":
+    main()
