@@ -86,13 +86,16 @@ A guest (-kernel) is a Multiboot 1 kernel, a kernel with a PVH note, a Linux bzI
 is found out by looking. --engine=auto takes kvm where the host's CPU runs kernel-mode guest code directly, else interp,
 and says so in one line.
 
-Under --clock=virtual (interp's default) the guest's timers count its instructions, at 1 per nanosecond, and its day
-begins at 2000-01-01: every run is the same. Under --clock=host (always, for kvm) they count the host's time.
+Under --clock=virtual (interp's default) the guest's timers count its instructions, at 1 per nanosecond, and 720 ns for
+each port access, and its day begins at 2000-01-01: every run is the same. Under --clock=host (always, for kvm) they
+count the host's time.
 
 Without -kernel, -bios FILE is the guest's beginning: a BIOS, like Debian's SeaBIOS in /usr/share/seabios/bios-256k.bin.
 -boot tells it where to look first: letters a (floppy disk), c (hard disk), d (CD-ROM), n (network), "cad" if nothing is
 said; or order=LETTERS, once=LETTERS (until the first reset), menu=on, with commas between them. -nographic has it write
 to the serial port as well.
+If the BIOS finds nothing to boot from, the run ends with status 4. What the host has against an access to an image (a
+full disk) is told; the guest gets an I/O error.
 -no-acpi takes ACPI away: power management hardware and tables.
 -d takes a list of: boot (what was loaded where), exits (port and MMIO accesses, halts), int (interrupts), cpu (the
 registers at the end), firmware (what the BIOS says of its work).

@@ -77,10 +77,10 @@ mount -o move /dev /root/dev
 exec switch_root /root /sbin/init
 """
 
-GREETING = "installed by dualvm's tests"
+GREETING = "installed from a CD-ROM made by the tests of dualvm"
 PROMPT = "guestos# "
 SYSTEM = {
-    "etc/inittab": "::sysinit:/etc/rcS\n::respawn:-/bin/cttyhack /bin/sh\n::shutdown:/bin/umount -a -r\n",
+    "etc/inittab": "::sysinit:/etc/rcS\n::respawn:/bin/cttyhack /bin/sh -l\n::shutdown:/bin/umount -a -r\n",
     "etc/rcS": f"#!/bin/sh\nmount -t proc proc /proc\nmount -t sysfs sys /sys\necho '{GREETING}'\n",
     "etc/profile": f"export PATH=/bin PS1='{PROMPT}' TERM=dumb\n",
     "etc/passwd": "root::0:0:root:/:/bin/sh\n",

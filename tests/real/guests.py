@@ -20,7 +20,7 @@ def fail(reason, run):
 
 class Guests:
     def __init__(self, build):
-        self.build = build.resolve()
+        self.build = build.absolute()
         self.program = str(self.build / "dualvm")
         self.real = self.build / "guests-real"
 

@@ -24,8 +24,11 @@ def command(arguments, folder, what):
 
 
 def check_image(guests, folder, name):
-    command(["qemu-img", "check", name], folder, "the image is not sound, says QEMU")
+    """qemu-img cannot check qcow version 1: it reads all of it, and checks the copy that we make."""
     command([guests.program, "img", "check", name], folder, "the image is not sound")
+    command([guests.program, "img", "convert", "-O", "qcow2", name, "copy.qcow2"], folder, "no copy")
+    command(["qemu-img", "check", "copy.qcow2"], folder, "the copy is not sound, says QEMU")
+    command(["qemu-img", "compare", name, "copy.qcow2"], folder, "the copy differs, says QEMU")
 
 
 class Session:
@@ -103,14 +106,14 @@ def install(guests, referee):
         guestos.write_iso(Path(folder) / "guestos.iso", kernel, modules, grub_install)
         command(dualvm_line(guests, CREATE), folder, "no image")
 
-        session = Session(dualvm_line(guests, INSTALL), folder, 400)
+        session = Session(dualvm_line(guests, INSTALL), folder, 300)
         session.expect("Install the guest OS")
         session.type("\n")
         session.expect("the CD-ROM is not needed any more")
         session.finish("reboot: System halted")  # there is no ACPI that it could power off with
         check_image(guests, folder, "vm-disk.img")
 
-        session = Session(dualvm_line(guests, USE), folder, 400)
+        session = Session(dualvm_line(guests, USE), folder, 300)
         session.expect("The guest OS")
         session.type("\n")
         use_the_shell(session, kernel)
@@ -118,8 +121,6 @@ def install(guests, referee):
         session.finish("reboot: Power down")
         check_image(guests, folder, "vm-disk.img")
 
-        command([guests.program, "img", "convert", "-O", "qcow2", "vm-disk.img", "copy.qcow2"], folder, "no copy")
-        command(["qemu-img", "compare", "vm-disk.img", "copy.qcow2"], folder, "the copy differs")
         if referee:
             session = Session(["qemu-system-x86_64", "-accel", "tcg", "-m", "384", "-display", "none", "-nodefaults",
                                "-serial", "stdio", "-no-reboot", "-drive", "if=ide,format=qcow2,file=copy.qcow2"],
