@@ -2,12 +2,15 @@
 """Boots from disks, CD-ROMs and floppies as SeaBIOS finds them: media_test.py BUILD NAME."""
 import hashlib
 import re
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import guestos
+import initramfs
 from guests import Guests, fail, need_files, skip
 from terminal import Terminal
 
@@ -111,7 +114,7 @@ def install(guests, referee):
         session.type("\n")
         session.expect("the CD-ROM is not needed any more")
         session.finish("reboot: System halted")  # there is no ACPI that it could power off with
-        check_image(guests, folder, "vm-disk.img")
+        command([guests.program, "img", "check", "vm-disk.img"], folder, "the image is not sound")
 
         session = Session(dualvm_line(guests, USE), folder, 300)
         session.expect("The guest OS")
@@ -130,6 +133,44 @@ def install(guests, referee):
             use_the_shell(session, kernel)
             session.type("poweroff\n")
             session.finish("reboot: Power down")
+
+
+# --- a full disk --------------------------------------------------------------------------------------------------------
+
+FULL_DISK_INIT = """#!/bin/busybox sh
+/bin/busybox mount -t devtmpfs dev /dev
+for module in $(/bin/busybox cat /lib/modules/order); do /bin/busybox insmod $module; done
+while ! [ -b /dev/sda ]; do /bin/busybox usleep 10000; done
+/bin/busybox yes dualvm | /bin/busybox dd of=/dev/sda bs=64k count=256 iflag=fullblock conv=fsync
+echo "dd ends with $?"
+/bin/busybox dd if=/dev/sda bs=64k count=16 | /bin/busybox sha256sum
+/bin/busybox poweroff -f
+"""
+
+
+def full_disk(guests):
+    """The guest writes more than the host has room for: it gets I/O errors, the user is told, the image stays sound."""
+    need_files([initramfs.BUSYBOX], "busybox-static")
+    kernel, modules = guests.find("boot/vmlinuz-*-cloud-amd64"), guests.find("lib/modules/*-cloud-amd64")
+    right = hashlib.sha256((b"dualvm\n" * (1 << 18))[:1 << 20]).hexdigest()
+    with tempfile.TemporaryDirectory() as folder:
+        initrd = initramfs.Initramfs(FULL_DISK_INIT)
+        initrd.modules(modules, ["ata_piix", "sd_mod"])
+        initrd.write(Path(folder) / "initrd.gz")
+        for kind in ("qcow", "qcow2"):
+            command([guests.program, "img", "create", "-f", kind, "disk.img", "64M"], folder, "no image")
+            limit = 8 << 20  # a file that may not grow any more is like a disk that is full
+            run = subprocess.run(
+                [guests.program, "run", ENGINE, "-hda", "disk.img", "-kernel", kernel, "-initrd", "initrd.gz",
+                 "-append", "console=ttyS0 quiet"], cwd=folder, capture_output=True, text=True, errors="replace",
+                timeout=200, check=False, stdin=subprocess.DEVNULL,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+            for words in ("Input/output error", "dd ends with 1", right):
+                if words not in run.stdout:
+                    fail(f"{kind}: '{words}' is missing", run)
+            if run.returncode != 0 or run.stderr.count("cannot write") != 1:
+                fail(f"{kind}: dualvm should have told once of the write that failed, and gone on", run)
+            check_image(guests, folder, "disk.img")
 
 
 # --- boot sectors ------------------------------------------------------------------------------------------------------
@@ -187,24 +228,42 @@ def fat_floppy(guests):
                 fail("QEMU does not print the file", run)
 
 
+# --- memtest86+ --------------------------------------------------------------------------------------------------------
+
 def memtest_cdrom(guests):
-    """memtest86+ from its own CD-ROM."""
+    """memtest86+ from its own CD-ROM, by the boot loader that is on it."""
     need_files([SEABIOS], "seabios")
     image = guests.find("usr/lib/memtest86+/memtest86+x64.iso")
-    run = guests.run(ENGINE, "-m", "64", "-cdrom", image, "-boot", "d", "--max-insns", "6000000000", "--screen=text")
-    if not re.search(r"Memtest86\+", run.stderr):
-        fail("memtest86+ does not run", run)
+    run = guests.run(ENGINE, "-m", "8", "-cdrom", image, "-boot", "d", "--max-insns", "4000000000", "--screen=text")
+    test = re.findall(r"Test #(\d+)", run.stderr)
+    if not test or int(test[-1]) < 1 or not re.search(r"Errors: 0\b", run.stderr):
+        fail("memtest86+ should have completed its first test without errors", run)
+
+
+def memtest_pass(guests):
+    """All tests of one pass over 64 MiB."""
+    kernel = guests.find("boot/memtest86+x64.bin")
+    session = Session([guests.program, "run", ENGINE, "-m", "64", "-kernel", kernel, "-append", "console=ttyS0,115200",
+                       "--screen=text"], None, 1700)
+    session.expect("Press any key to remove this banner")
+    session.terminal.program.send_signal(signal.SIGINT)
+    _, errors = session.terminal.finish()
+    if not re.search(r"Pass: +1\b", errors) or not re.search(r"Errors: 0\b", errors):
+        print(errors)
+        session.end_with("the pass should have been without errors")
 
 
 def main():
     guests = Guests(Path(sys.argv[1]))
     {"install": lambda: install(guests, referee=False),
      "install-qemu": lambda: install(guests, referee=True),
+     "full-disk": lambda: full_disk(guests),
      "sector-floppy": lambda: boot_sector(guests, "fda"),
      "sector-disk": lambda: boot_sector(guests, "hda"),
      "sector-cdrom": lambda: boot_sector(guests, "cdrom"),
      "fat-floppy": lambda: fat_floppy(guests),
-     "memtest-cdrom": lambda: memtest_cdrom(guests)}[sys.argv[2]]()
+     "memtest-cdrom": lambda: memtest_cdrom(guests),
+     "memtest-pass": lambda: memtest_pass(guests)}[sys.argv[2]]()
 
 
 if __name__ == "__main__":
