@@ -96,6 +96,16 @@ said; or order=LETTERS, once=LETTERS (until the first reset), menu=on, with comm
 to the serial port as well.
 If the BIOS finds nothing to boot from, the run ends with status 4. What the host has against an access to an image (a
 full disk) is told; the guest gets an I/O error.
+--sendkeys types on the guest's keyboard, in the guest's time and no faster than it takes the keys: a scripted run under
+--clock=virtual is the same each time. Characters are keys of a US keyboard; << is the character <. Between < and >:
+  ret, esc, f1, up, ctrl-alt-del   a key, or several held together; names are those of QEMU's sendkey
+  down*3                           a key pressed three times
+  wait:2s, wait:500ms              nothing, for that time
+  screen:TEXT                      nothing, until TEXT stands on a line of the screen
+  prompt:TEXT                      nothing, until TEXT stands left of the cursor; \> and \\ are the characters
+  pace:100ms                       from now on, that time from key to key (20ms)
+  move:10,-5, click, click:right   the mouse, to the right and up; its buttons
+--sendkeys=@FILE reads them from FILE, where line ends mean nothing and lines that begin with # are comments.
 -no-acpi takes ACPI away: power management hardware and tables.
 -d takes a list of: boot (what was loaded where), exits (port and MMIO accesses, halts), int (interrupts), cpu (the
 registers at the end), firmware (what the BIOS says of its work).
@@ -106,6 +116,7 @@ Examples:
   dualvm run -kernel vmlinuz -initrd initrd.img -append "console=ttyS0" -m 512M
   dualvm run -bios /usr/share/seabios/bios-256k.bin -d firmware --screen=text --timeout 5
   dualvm run -kernel GUEST --timeout 10 --json=result.json
+  dualvm run -cdrom rescue.iso --sendkeys="<prompt:grub\> >ls<ret><wait:1s>" --screen=text --timeout 60
   dualvm run --engine=kvm --no-rescue --stats -kernel GUEST
 
 )";

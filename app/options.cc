@@ -354,13 +354,20 @@ private:
     void add_console(CLI::App& to) {
         value(to, "--serial", "WHERE", "stdio (the default), none or file:PATH", "Input and output",
               [this](const std::string& text) { set_serial(text); });
-        value(to, "--screen", "text", "Print the screen as it was at the end", "Input and output",
+        value(to, "--screen", "WHAT", "live, text (as it was at the end) or none: see below", "Input and output",
               [this](const std::string& text) {
-                  options_.screen = choice<bool>("--screen", text, {{"text", true}});
+                  enum class What : u8 { Live, Text, None };
+                  const auto what = choice<What>("--screen", text,
+                                                 {{"live", What::Live}, {"text", What::Text}, {"none", What::None}});
+                  options_.live = what == What::Live ? LiveChoice::Yes : LiveChoice::No;
+                  options_.screen = what == What::Text;
               });
+        value(to, "--sendkeys", "TEXT", "Keys to press, or @FILE with them: see below", "Input and output",
+              [this](const std::string& text) { options_.sendkeys = text; });
     }
     void set_serial(const std::string& text) {
         constexpr std::string_view kFile = "file:";
+        options_.serial_chosen = true;
         if (text == "stdio" || text == "mon:stdio") {
             options_.serial = SerialKind::Stdio;
         } else if (text == "none" || text == "null") {

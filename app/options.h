@@ -20,6 +20,7 @@ enum class Command : u8 { Run, Compare, Probe, Trace, Disasm, Fuzz, Img };
 enum class EngineName : u8 { Auto, Interp, Kvm };
 enum class ColorChoice : u8 { Auto, Always, Never };
 enum class SerialKind : u8 { Stdio, None, File };
+enum class LiveChoice : u8 { WhereUsual, Yes, No };
 
 // Paths of images; empty: no such drive.
 struct DriveOptions {
@@ -94,8 +95,11 @@ struct Options {
     ColorChoice color = ColorChoice::Auto;
     SerialKind serial = SerialKind::Stdio;
     std::string serial_path;
+    bool serial_chosen = false;  // by the user
     bool statistics = false;
     bool screen = false;
+    LiveChoice live = LiveChoice::WhereUsual;
+    std::string sendkeys;  // a script, or @ and the name of a file with one
     unsigned repeat = 1;
     study::TraceOptions trace;
     std::string output_path;  // -o; empty: standard output

@@ -28,7 +28,15 @@ namespace {
 constexpr std::time_t kFixedStart = 946684800;  // 2000-01-01 00:00:00 UTC
 
 // The PC's interrupt wiring.
-enum : unsigned { kIrqTimer = 0, kIrqCom1 = 4, kIrqFloppy = 6, kIrqRtc = 8, kIrqAcpi = 9 };
+enum : unsigned {
+    kIrqTimer = 0,
+    kIrqKeyboard = 1,
+    kIrqCom1 = 4,
+    kIrqFloppy = 6,
+    kIrqRtc = 8,
+    kIrqAcpi = 9,
+    kIrqMouse = 12
+};
 
 constexpr unsigned kTimerInput = 2;  // of the I/O APIC, where the 8259As are joined otherwise
 
@@ -77,6 +85,7 @@ Platform describe(bool floppy) {
     p.io_apic = IoApic::kUsualBase;
     p.timer_input = kTimerInput;
     p.level_inputs = 1u << kIrqAcpi | kPciInterrupts;
+    p.keyboard = p.mouse = true;
     p.com1 = true;
     p.floppy = floppy;
     p.pci = true;
@@ -149,7 +158,9 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
         machine.own(std::make_unique<RtcMc146818>(clock, isa_interrupt(kIrqRtc), start, machine.vmem().ram_size()));
     auto& com1 = machine.own(std::make_unique<Uart16550>(clock, isa_interrupt(kIrqCom1), config.serial_output));
     auto& vga = machine.own(std::make_unique<VgaText>(clock));
-    auto& keyboard = machine.own(std::make_unique<I8042>(machine));
+    auto& keyboard = machine.own(
+        std::make_unique<I8042>(machine, isa_interrupt(kIrqKeyboard), isa_interrupt(kIrqMouse),
+                                config.firmware ? I8042::AfterReset::PowerOn : I8042::AfterReset::BiosDone));
     auto& port92 = machine.own(std::make_unique<SystemControlPort>(machine));
 
     auto& dma = machine.own(std::make_unique<Dma8237Pair>(machine.vmem()));
@@ -182,6 +193,7 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     machine.set_interrupt_source(&local_apic);
     pc->com1_ = &com1;
     pc->vga_ = &vga;
+    pc->keyboard_ = &keyboard;
     pc->rtc_ = &rtc;
     pc->fw_cfg_ = &fw_cfg;
 
@@ -192,8 +204,8 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
         {0x4d0, 2, &pic, Pic8259Pair::kEdgeLevel},
         {0x40, 4, &pit, 0},
         {0x61, 1, &pit, Pit8254::kPort61},
-        {0x60, 1, &keyboard, 0},
-        {0x64, 1, &keyboard, 1},
+        {0x60, 1, &keyboard, I8042::kData},
+        {0x64, 1, &keyboard, I8042::kCommand},
         {0x70, 2, &rtc, 0},
         {0x80, 1, &post, 0},
         {0x92, 1, &port92, 0},

@@ -81,23 +81,19 @@ VgaText::Cursor VgaText::cursor() const {
     return {.row = at / kColumns, .column = at % kColumns, .visible = (crtc_[kCrtcCursorStart] & 0x20) == 0};
 }
 
-std::string VgaText::text() const {
-    std::string screen;
-    std::string pending;  // line ends and blanks that count only if something follows
+Screen VgaText::screen() const {
+    Screen s;
+    s.kind = Screen::Kind::Text;
+    s.width = 9 * kColumns;
+    s.height = 16 * kRows;
+    s.columns = kColumns;
+    s.rows = kRows;
+    s.blinks = true;
     for (unsigned row = 0; row < kRows; ++row) {
-        for (unsigned column = 0; column < kColumns; ++column) {
-            const u8 c = cell(row, column).character;
-            if (c == ' ' || c == 0) {
-                pending += ' ';
-                continue;
-            }
-            screen += pending + from_code_page_437(c);
-            pending.clear();
-        }
-        pending.erase(pending.find_last_not_of(' ') + 1);
-        pending += '\n';
+        for (unsigned column = 0; column < kColumns; ++column) s.cells.push_back(cell(row, column));
     }
-    return screen.empty() ? screen : screen + '\n';
+    s.cursor = cursor();
+    return s;
 }
 
 u8 VgaText::read_port(unsigned port) {
@@ -237,35 +233,6 @@ void VgaText::load(ArchiveReader& in) {
     used_ = in.get<u8>() != 0;
     if (dac_read_ >= palette_.size() || dac_write_ >= palette_.size()) in.set_bad();
     if (!in.ok()) reset();
-}
-
-std::string from_code_page_437(u8 character) {
-    // 00h-1Fh and 7Fh-FFh as Unicode code points; the rest is ASCII.
-    static constexpr std::array<char16_t, 32> kLow = {u' ', u'☺', u'☻', u'♥', u'♦', u'♣', u'♠', u'•', u'◘', u'○', u'◙',
-                                                      u'♂', u'♀', u'♪', u'♫', u'☼', u'►', u'◄', u'↕', u'‼', u'¶', u'§',
-                                                      u'▬', u'↨', u'↑', u'↓', u'→', u'←', u'∟', u'↔', u'▲', u'▼'};
-    static constexpr std::array<char16_t, 129> kHigh = {
-        u'⌂', u'Ç', u'ü', u'é', u'â', u'ä', u'à', u'å', u'ç', u'ê',     u'ë', u'è', u'ï', u'î', u'ì', u'Ä', u'Å',
-        u'É', u'æ', u'Æ', u'ô', u'ö', u'ò', u'û', u'ù', u'ÿ', u'Ö',     u'Ü', u'¢', u'£', u'¥', u'₧', u'ƒ', u'á',
-        u'í', u'ó', u'ú', u'ñ', u'Ñ', u'ª', u'º', u'¿', u'⌐', u'¬',     u'½', u'¼', u'¡', u'«', u'»', u'░', u'▒',
-        u'▓', u'│', u'┤', u'╡', u'╢', u'╖', u'╕', u'╣', u'║', u'╗',     u'╝', u'╜', u'╛', u'┐', u'└', u'┴', u'┬',
-        u'├', u'─', u'┼', u'╞', u'╟', u'╚', u'╔', u'╩', u'╦', u'╠',     u'═', u'╬', u'╧', u'╨', u'╤', u'╥', u'╙',
-        u'╘', u'╒', u'╓', u'╫', u'╪', u'┘', u'┌', u'█', u'▄', u'▌',     u'▐', u'▀', u'α', u'ß', u'Γ', u'π', u'Σ',
-        u'σ', u'µ', u'τ', u'Φ', u'Θ', u'Ω', u'δ', u'∞', u'φ', u'ε',     u'∩', u'≡', u'±', u'≥', u'≤', u'⌠', u'⌡',
-        u'÷', u'≈', u'°', u'∙', u'·', u'√', u'ⁿ', u'²', u'■', u'\u00a0'};
-    const unsigned code = character < 32 ? kLow[character] : character >= 0x7f ? kHigh[character - 0x7fu] : character;
-    std::string utf8;
-    if (code < 0x80) {
-        utf8 += static_cast<char>(code);
-    } else if (code < 0x800) {
-        utf8 += static_cast<char>(0xc0 | code >> 6);
-        utf8 += static_cast<char>(0x80 | (code & 0x3f));
-    } else {
-        utf8 += static_cast<char>(0xe0 | code >> 12);
-        utf8 += static_cast<char>(0x80 | ((code >> 6) & 0x3f));
-        utf8 += static_cast<char>(0x80 | (code & 0x3f));
-    }
-    return utf8;
 }
 
 }  // namespace dualvm::devices

@@ -29,12 +29,15 @@ public:
     void disarm() { deadline_ = kNever; }
     bool armed() const { return deadline_ != kNever; }
     Nanoseconds deadline() const { return deadline_; }
+    // A timer that only looks at the guest: if nothing else is armed, a guest that sleeps will not wake.
+    void watch_only(bool only) { watch_only_ = only; }
 
 private:
     friend class Clock;
     Clock& clock_;
     std::function<void()> on_fire_;
     Nanoseconds deadline_ = kNever;
+    bool watch_only_ = false;
 };
 
 class Clock {
@@ -51,6 +54,8 @@ public:
 
     // The earliest deadline of all armed timers, kNever if there is none.
     Nanoseconds next_deadline() const;
+    // True if an armed timer may do something to the guest.
+    bool can_wake_guest() const;
     // Fires, in order of their deadlines, all timers that are due now. Returns how many.
     unsigned fire_due();
     // Called whenever a timer is armed earlier than the earliest so far (an engine may have to come back sooner).

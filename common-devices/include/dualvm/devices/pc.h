@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "dualvm/devices/fw_cfg.h"
+#include "dualvm/devices/i8042.h"
 #include "dualvm/devices/pci.h"
 #include "dualvm/devices/rtc_mc146818.h"
 #include "dualvm/devices/uart16550.h"
@@ -56,6 +57,8 @@ public:
     // True if serial_input() can wake a guest that waits in HLT.
     bool serial_input_interrupts() const { return com1_->interrupts_on_input(); }
     const VgaText& vga() const { return *vga_; }
+    // The keyboard and the mouse are behind it.
+    I8042& keyboard_controller() { return *keyboard_; }
     PciBus& pci() { return *pci_; }
     // A file for firmware to ask for; of no use without it.
     void add_firmware_file(const std::string& name, std::vector<u8> bytes);
@@ -68,6 +71,7 @@ private:
     PciBus* pci_ = nullptr;
     Uart16550* com1_ = nullptr;
     VgaText* vga_ = nullptr;
+    I8042* keyboard_ = nullptr;
     RtcMc146818* rtc_ = nullptr;
     FwCfg* fw_cfg_ = nullptr;
 };

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <array>
-#include <string>
 #include <vector>
 
 #include "dualvm/clock.h"
+#include "dualvm/devices/screen.h"
 #include "dualvm/vio.h"
 
 namespace dualvm::devices {
@@ -21,18 +21,12 @@ public:
 
     explicit VgaText(Clock& clock);
 
-    struct Cell {
-        u8 character = ' ', attribute = 7;
-        bool operator==(const Cell&) const = default;
-    };
-    struct Cursor {
-        unsigned row = 0, column = 0;
-        bool visible = false;
-    };
+    using Cell = Screen::Cell;
+    using Cursor = Screen::Cursor;
     Cell cell(unsigned row, unsigned column) const;
     Cursor cursor() const;
-    // The screen as UTF-8: 25 lines, blanks at their ends cut, empty lines at the end left out.
-    std::string text() const;
+    Screen screen() const;
+    std::string text() const { return screen().text(); }
     // True once the guest has written to text memory.
     bool used() const { return used_; }
 
@@ -64,8 +58,5 @@ private:
     u16 dac_read_ = 0, dac_write_ = 0;
     bool attribute_data_next_ = false, used_ = false;
 };
-
-// A character of code page 437, which VGA's font shows, as UTF-8.
-std::string from_code_page_437(u8 character);
 
 }  // namespace dualvm::devices
