@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Boots from disks, CD-ROMs and floppies as SeaBIOS finds them: media_test.py BUILD NAME."""
 import hashlib
+import lzma
 import re
 import resource
 import signal
@@ -135,6 +136,31 @@ def install(guests, referee):
             session.finish("reboot: Power down")
 
 
+# --- GRUB's rescue disks ------------------------------------------------------------------------------------------------
+
+def grub_rescue(guests, drive, image, device):
+    """To GRUB's prompt; ls and cat are typed on the keyboard, halt ends the run."""
+    need_files([SEABIOS, Path("/usr/bin/xorriso")], "seabios xorriso")
+    image = guests.find(f"usr/lib/grub-rescue/{image}")
+    name = "/boot/grub/i386-pc/terminal.lst"
+    with tempfile.TemporaryDirectory() as folder:
+        command(["xorriso", "-osirrox", "on", "-indev", image, "-extract", name, "list"], folder, "no file in it")
+        packed = (Path(folder) / "list").read_bytes()
+        lines = (lzma.decompress(packed) if packed.startswith(b"\xfd7zXZ") else packed).decode().split("\n")
+        writable = Path(folder) / "image"  # a floppy drive writes
+        writable.write_bytes(Path(image).read_bytes())
+        keys = f"<screen:GNU GRUB>c<prompt:grub\\> >ls<ret><prompt:grub\\> >cat {name}<ret><prompt:grub\\> >halt<ret>"
+        run = guests.run(ENGINE, drive, str(writable), f"--sendkeys={keys}", "--screen=text", "--timeout", "180")
+    screen = run.stderr
+    if run.returncode != 0:
+        fail("GRUB's halt should have powered the machine off", run)
+    if device not in screen.split("grub> ls", 1)[-1]:
+        fail(f"ls should have shown {device}", run)
+    for line in lines:
+        if line.strip() and line[:79] not in screen:
+            fail(f"cat should have shown '{line}'", run)
+
+
 # --- a full disk --------------------------------------------------------------------------------------------------------
 
 FULL_DISK_INIT = """#!/bin/busybox sh
@@ -257,6 +283,8 @@ def main():
     guests = Guests(Path(sys.argv[1]))
     {"install": lambda: install(guests, referee=False),
      "install-qemu": lambda: install(guests, referee=True),
+     "grub-rescue-cdrom": lambda: grub_rescue(guests, "-cdrom", "grub-rescue-cdrom.iso", "(cd)"),
+     "grub-rescue-floppy": lambda: grub_rescue(guests, "-fda", "grub-rescue-floppy.img", "(fd0)"),
      "full-disk": lambda: full_disk(guests),
      "sector-floppy": lambda: boot_sector(guests, "fda"),
      "sector-disk": lambda: boot_sector(guests, "hda"),
