@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "console.h"
+#include "firmware_watch.h"
 #include "guest.h"
 #include "interruption.h"
 #include "json_report.h"
@@ -76,6 +77,14 @@ RunHooks make_hooks(Guest& guest, Console& console, LiveScreen* live, const Opti
     return hooks;
 }
 
+std::string nothing_to_boot_text(const GuestOptions& guest) {
+    const BootOrder& order = guest.order;
+    return fmt::format(
+        "the BIOS found nothing to boot from (boot order '{}'): a disk, CD-ROM or floppy disk with a boot "
+        "sector is wanted (-hda, -cdrom, -fda); --screen=text shows what it says",
+        order.once.empty() ? order.order : order.once);
+}
+
 // Everything that is said after the run. Returns the status to end with.
 int conclude(const RunResult& result, Guest& guest, const EngineChoice& choice, const Options& options,
              const Console& console, bool live, bool last_words, RunLog& log, ScreenOutput& screen, JsonReport& json,
@@ -125,7 +134,12 @@ int run_command(const Options& options, const Messages& messages) {
         if (live_screen) live_screen->serial_output(byte);
     };
     outputs.debug_console = [&c = **console](u8 byte) { c.debug_output(byte); };
-    if (options.log.firmware) outputs.firmware = [&l = **log](u8 byte) { l.firmware(byte); };
+    FirmwareWatch firmware;
+    outputs.firmware = [&l = **log, &firmware, shown = options.log.firmware](u8 byte) {
+        if (shown) l.firmware(byte);
+        if (firmware.take(byte)) interrupt_run();
+    };
+    outputs.disk_trouble = [&messages](const std::string& text) { messages.note(text); };
     outputs.loaded = [&l = **log](const boot::BootReport& report) { l.loaded(report); };
     auto guest = make_guest(options, choice.engine, choice.clock, outputs);
     if (!guest) return report_error(guest.error(), messages);
@@ -154,6 +168,11 @@ int run_command(const Options& options, const Messages& messages) {
         output = (*console)->finish();
         if (live_screen) left = live_screen->end();
         live_screen.reset();
+    }
+    if (firmware.nothing_to_boot() && result.reason == "interrupted") {
+        result.status = static_cast<int>(ExitStatus::BadImage);
+        result.reason = "nothing-to-boot";
+        result.text = nothing_to_boot_text(options.guest);
     }
     if (!left) left = (*console)->end();
     // The last words of a guest that ended by itself, which were on the screen that is gone.

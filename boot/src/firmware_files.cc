@@ -36,7 +36,10 @@ std::vector<u8> ram_map(const VMem& memory) {
 }  // namespace
 
 std::vector<FirmwareFile> firmware_files(const Machine& machine, bool serial_console) {
-    std::vector<FirmwareFile> files = {{"etc/e820", ram_map(machine.vmem())}};
+    // When there is nothing to boot from, firmware says so and waits: it does not start again after a minute. QEMU,
+    // too, gives -1 unless it is told otherwise (-boot reboot-timeout).
+    const std::vector<u8> for_ever(sizeof(u32), 0xff);
+    std::vector<FirmwareFile> files = {{"etc/e820", ram_map(machine.vmem())}, {"etc/boot-fail-wait", for_ever}};
     if (machine.platform()) {
         AcpiTables acpi = make_acpi_tables(*machine.platform());
         files.push_back({kAcpiLoaderFile, loader_script(acpi)});
