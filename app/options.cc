@@ -380,8 +380,7 @@ private:
         } else if (text.starts_with(kPng) && text.size() > kPng.size()) {
             options_.screen.png_path = text.substr(kPng.size());
         } else {
-            throw CLI::ValidationError("--screen",
-                                       fmt::format("'{}' is not one of live, text, png:FILE, none", text));
+            throw CLI::ValidationError("--screen", fmt::format("'{}' is not one of live, text, png:FILE, none", text));
         }
     }
     void set_serial(const std::string& text) {
