@@ -88,12 +88,13 @@ Leeway leeway(const CaseInstruction* i, const CaseResult& oracle) {
     // exponent (SDM vol. 1, 4.9.1.5), which the host does not show.
     constexpr u32 kInvalid = 1, kDenormal = 2, kOverflowUnderflow = 0x18, kPrecision = 0x20;
     const u32 unmasked = oracle.fpu.mxcsr & ~(oracle.fpu.mxcsr >> 7) & 0x3f;
-    if (oracle.vector == kSimdException && (unmasked & kOverflowUnderflow) != 0) {
-        leeway.mxcsr = kPrecision;
-        // A dot product ends there, before its sums, which the host, with all exceptions masked, goes on to: they may
-        // be invalid, or take the denormal that a product is.
-        const ZydisMnemonic m = i->decoded.zydis.mnemonic;
-        if (m == ZYDIS_MNEMONIC_DPPS || m == ZYDIS_MNEMONIC_DPPD) leeway.mxcsr |= kInvalid | kDenormal;
+    if (oracle.vector == kSimdException && (unmasked & kOverflowUnderflow) != 0) leeway.mxcsr = kPrecision;
+    // A dot product ends where its products raise an unmasked exception, be it inexactness, before its sums, which the
+    // host, with all exceptions masked, goes on to: they may be invalid, or take the denormal that a product is.
+    const ZydisMnemonic m = i->decoded.zydis.mnemonic;
+    if (oracle.vector == kSimdException && (unmasked & (kOverflowUnderflow | kPrecision)) != 0 &&
+        (m == ZYDIS_MNEMONIC_DPPS || m == ZYDIS_MNEMONIC_DPPD)) {
+        leeway.mxcsr |= kInvalid | kDenormal;
     }
     return leeway;
 }
