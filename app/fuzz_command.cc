@@ -27,19 +27,23 @@ Expected<std::unique_ptr<study::Runner>> as_runner(Expected<std::unique_ptr<R>> 
     return std::unique_ptr<study::Runner>(std::move(*made));
 }
 
-// The interpreter as it is, and with every instruction done by its readable implementation.
-Expected<std::unique_ptr<study::Runner>> make_tested(bool fast) {
-    return as_runner(study::EngineRunner::create(fast ? "interp" : "interp-reference",
-                                                 [fast](Machine& machine) -> Expected<std::unique_ptr<Engine>> {
-                                                     InterpreterOptions options;
-                                                     if (!fast) options.without = {"fast"};
-                                                     return make_interpreter(machine, options);
-                                                 }));
+Expected<std::unique_ptr<study::Runner>> make_tested(const std::string& name, const std::vector<std::string>& without) {
+    return as_runner(
+        study::EngineRunner::create(name, [&without](Machine& machine) -> Expected<std::unique_ptr<Engine>> {
+            return make_interpreter(machine, {.without = without});
+        }));
 }
 
 study::FuzzSubjects subjects(const Options& options) {
     study::FuzzSubjects subjects;
-    subjects.tested = {[] { return make_tested(true); }, [] { return make_tested(false); }};
+    if (const auto& without = options.engine.without; !without.empty()) {
+        const std::string name = fmt::format("interp without {}", fmt::join(without, ", "));
+        subjects.tested = {[=] { return make_tested(name, without); }};
+    } else {
+        // The interpreter as it is, and with every instruction done by its readable implementation.
+        subjects.tested = {[] { return make_tested("interp", {}); },
+                           [] { return make_tested("interp-reference", {"fast"}); }};
+    }
     subjects.oracle = [] { return as_runner(study::NativeCpu::create()); };
     if (options.fuzz.kvm) {
         subjects.oracle = [device = options.engine.kvm_device] {

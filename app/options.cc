@@ -330,11 +330,15 @@ private:
                           "--clock", text, {{"virtual", ClockKind::Virtual}, {"host", ClockKind::Host}});
                   });
         }
-        value(to, "--no-opt", "LIST", "Under interp, optimisations to leave out: see below", group,
-              [this](const std::string& text) { leave_out(text); });
+        add_no_opt(to, group);
         flag(to, "--no-rescue", "Under kvm, don't let interp do what KVM can't", group,
              [this] { options_.engine.rescue = false; });
         add_kvm_device(to);
+    }
+
+    void add_no_opt(CLI::App& to, const char* group) {
+        value(to, "--no-opt", "LIST", "Under interp, optimisations to leave out: see below", group,
+              [this](const std::string& text) { leave_out(text); });
     }
 
     void add_kvm_device(CLI::App& to) {
@@ -354,16 +358,30 @@ private:
     void add_console(CLI::App& to) {
         value(to, "--serial", "WHERE", "stdio (the default), none or file:PATH", "Input and output",
               [this](const std::string& text) { set_serial(text); });
-        value(to, "--screen", "WHAT", "live, text (as it was at the end) or none: see below", "Input and output",
-              [this](const std::string& text) {
-                  enum class What : u8 { Live, Text, None };
-                  const auto what = choice<What>("--screen", text,
-                                                 {{"live", What::Live}, {"text", What::Text}, {"none", What::None}});
-                  options_.live = what == What::Live ? LiveChoice::Yes : LiveChoice::No;
-                  options_.screen = what == What::Text;
-              });
+        // Each time that it is given: several may be wanted.
+        to.add_option_function<std::string>(
+              "--screen", [this](const std::string& text) { set_screen(text); },
+              "live, text or png:FILE (as it was at the end), or none: see below")
+            ->trigger_on_parse()
+            ->option_text("WHAT")
+            ->group("Input and output");
         value(to, "--sendkeys", "TEXT", "Keys to press, or @FILE with them: see below", "Input and output",
               [this](const std::string& text) { options_.sendkeys = text; });
+    }
+    void set_screen(const std::string& text) {
+        constexpr std::string_view kPng = "png:";
+        if (options_.live == LiveChoice::WhereUsual) options_.live = LiveChoice::No;
+        if (text == "live") {
+            options_.live = LiveChoice::Yes;
+        } else if (text == "none") {
+            options_.live = LiveChoice::No;
+        } else if (text == "text") {
+            options_.screen.text = true;
+        } else if (text.starts_with(kPng) && text.size() > kPng.size()) {
+            options_.screen.png_path = text.substr(kPng.size());
+        } else {
+            throw CLI::ValidationError("--screen", fmt::format("'{}' is not one of live, text, png:FILE, none", text));
+        }
     }
     void set_serial(const std::string& text) {
         constexpr std::string_view kFile = "file:";
@@ -502,6 +520,7 @@ private:
                 throw CLI::ValidationError("--jobs", fmt::format("{} is not in 1 to 256", text));
             f.jobs = static_cast<unsigned>(jobs);
         });
+        add_no_opt(to, "Oracle");
         add_kvm_device(to);
         value(to, "--regressions", "FOLDER", "Keep what is found there, a file each", "Report",
               [&f](const std::string& text) { f.regressions = text; });

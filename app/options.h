@@ -86,6 +86,11 @@ struct FuzzCommandOptions {
     std::vector<std::string> replay;    // files with cases, instead of generated ones
 };
 
+struct ScreenOptions {  // --screen
+    bool text = false;
+    std::string png_path;  // empty: no picture
+};
+
 struct Options {
     Command command = Command::Run;
     GuestOptions guest;
@@ -97,7 +102,7 @@ struct Options {
     std::string serial_path;
     bool serial_chosen = false;  // by the user
     bool statistics = false;
-    bool screen = false;
+    ScreenOptions screen;
     LiveChoice live = LiveChoice::WhereUsual;
     std::string sendkeys;  // a script, or @ and the name of a file with one
     unsigned repeat = 1;

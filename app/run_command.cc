@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "console.h"
+#include "firmware_watch.h"
 #include "guest.h"
 #include "interruption.h"
 #include "json_report.h"
@@ -11,6 +12,7 @@
 #include "live_screen.h"
 #include "run_log.h"
 #include "run_report.h"
+#include "screen_output.h"
 #include "terminal.h"
 #include "terminal_type.h"
 
@@ -75,15 +77,17 @@ RunHooks make_hooks(Guest& guest, Console& console, LiveScreen* live, const Opti
     return hooks;
 }
 
-void print_screen(const Guest& guest, const Messages& messages) {
-    std::string screen = guest.pc->vga().text();
-    if (!screen.empty() && !screen.ends_with('\n')) screen += '\n';
-    messages.plain(screen);
+std::string nothing_to_boot_text(const GuestOptions& guest) {
+    const BootOrder& order = guest.order;
+    return fmt::format(
+        "the BIOS found nothing to boot from (boot order '{}'): a disk, CD-ROM or floppy disk with a boot "
+        "sector is wanted (-hda, -cdrom, -fda); --screen=text shows what it says",
+        order.once.empty() ? order.order : order.once);
 }
 
 // Everything that is said after the run. Returns the status to end with.
 int conclude(const RunResult& result, Guest& guest, const EngineChoice& choice, const Options& options,
-             const Console& console, bool live, bool last_words, RunLog& log, JsonReport& json,
+             const Console& console, bool live, bool last_words, RunLog& log, ScreenOutput& screen, JsonReport& json,
              const Messages& messages) {
     int status = result.status;
     const auto check = [&](const Expected<void>& done) {
@@ -92,9 +96,10 @@ int conclude(const RunResult& result, Guest& guest, const EngineChoice& choice, 
     report_end(result, guest, options.syntax, messages);
     log.ended(guest.machine->cpu());
     check(log.finish());
-    if (options.screen || last_words) {
-        print_screen(guest, messages);
-    } else if (!live && guest.pc->vga().used() && console.bytes_written() == 0) {
+    check(screen.finish(guest.pc->vga()));
+    if (options.screen.text || last_words) {
+        messages.plain(screen_text(guest.pc->vga().screen()));
+    } else if (!live && options.screen.png_path.empty() && guest.pc->vga().used() && console.bytes_written() == 0) {
         messages.note("the guest wrote to its screen and not to its serial port: --screen=text shows the screen");
     }
     if (options.statistics) messages.plain(statistics_text(result, guest));
@@ -109,6 +114,8 @@ int run_command(const Options& options, const Messages& messages) {
     if (!json) return report_error(json.error(), messages);
     auto log = RunLog::open(options.log);
     if (!log) return report_error(log.error(), messages);
+    auto screen = ScreenOutput::open(options.screen);
+    if (!screen) return report_error(screen.error(), messages);
     const auto live = wants_live_screen(options, messages);
     if (!live) return report_error(live.error(), messages);
     auto console = make_console(options, *live);
@@ -127,7 +134,12 @@ int run_command(const Options& options, const Messages& messages) {
         if (live_screen) live_screen->serial_output(byte);
     };
     outputs.debug_console = [&c = **console](u8 byte) { c.debug_output(byte); };
-    if (options.log.firmware) outputs.firmware = [&l = **log](u8 byte) { l.firmware(byte); };
+    FirmwareWatch firmware;
+    outputs.firmware = [&l = **log, &firmware, shown = options.log.firmware](u8 byte) {
+        if (shown) l.firmware(byte);
+        if (firmware.take(byte)) interrupt_run();
+    };
+    outputs.disk_trouble = [&messages](const std::string& text) { messages.note(text); };
     outputs.loaded = [&l = **log](const boot::BootReport& report) { l.loaded(report); };
     auto guest = make_guest(options, choice.engine, choice.clock, outputs);
     if (!guest) return report_error(guest.error(), messages);
@@ -157,6 +169,11 @@ int run_command(const Options& options, const Messages& messages) {
         if (live_screen) left = live_screen->end();
         live_screen.reset();
     }
+    if (firmware.nothing_to_boot() && result.reason == "interrupted") {
+        result.status = static_cast<int>(ExitStatus::BadImage);
+        result.reason = "nothing-to-boot";
+        result.text = nothing_to_boot_text(options.guest);
+    }
     if (!left) left = (*console)->end();
     // The last words of a guest that ended by itself, which were on the screen that is gone.
     const bool last_words = *live && !left;
@@ -171,7 +188,7 @@ int run_command(const Options& options, const Messages& messages) {
         result.text = output.error().text;
     }
     if (const std::string rest = keys.what_is_left(); !rest.empty()) messages.note("--sendkeys: " + rest);
-    return conclude(result, *guest, choice, options, **console, *live, last_words, **log, *json, messages);
+    return conclude(result, *guest, choice, options, **console, *live, last_words, **log, *screen, *json, messages);
 }
 
 }  // namespace dualvm::app

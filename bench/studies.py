@@ -2,7 +2,7 @@
 
 import math
 
-CHURN = ["walks", "cr3", "invlpg", "data", "jit", "blocks"]  # guests/system/churn.c says what they are
+CHURN = ["walks", "cr3", "invlpg", "data", "jit", "blocks", "alone", "line", "load"]  # guests/system/churn.c says what they are
 CHURN_EVENTS = 300_000
 SIZES = [16, 64, 256, 1024, 4096, 16384]  # MiB of guest memory
 

@@ -1,4 +1,4 @@
-// What makes a machine that remembers things forget them: -append "kind=0..5 size=EVENTS". Each kind is a cliff that an
+// What makes a machine that remembers things forget them: -append "kind=0..8 size=EVENTS". Each kind is a cliff that an
 // interpreter or translator may fall off; `./dev bench --churn` measures what an event costs.
 //
 //   walks   a load from another 4 KiB page each time, more pages than a TLB holds
@@ -7,6 +7,9 @@
 //   data    a store next to code that is running, on the same page, never on the code
 //   jit     a function of 32 bytes is rewritten, then called
 //   blocks  a call of another small function each time, more of them than a cache of code holds
+//   alone   as jit, but each function has a page to itself, which so is now data, now code
+//   line    a store into the same 64 bytes as code, on a page full of functions that have run, never on the code
+//   load    a page of code is replaced by REP MOVSB, as a program loader does it, and one function of it called
 #include "../runtime/guest.h"
 #include "../runtime/interrupts.h"
 
@@ -100,17 +103,62 @@ static unsigned long call_many(unsigned long size) {
     return sum;
 }
 
+static unsigned long rewrite_pages(unsigned long size) {
+    unsigned char* const place = (unsigned char*)kWindow;
+    unsigned long sum = 0;
+    for (unsigned long i = 0; i < size; ++i) {
+        write_function(place + i % 16 * kPage, (uint32_t)i);
+        sum += ((uint32_t(*)(void))(place + i % 16 * kPage))();
+    }
+    return sum;
+}
+
+static uint32_t call_page(const unsigned char* place) {
+    uint32_t sum = 0;
+    for (unsigned i = 0; i < kPage; i += kFunctionBytes) sum += ((uint32_t(*)(void))(place + i))();
+    return sum;
+}
+
+static unsigned long store_between_functions(unsigned long size) {
+    unsigned char* const place = (unsigned char*)kFrames;
+    for (unsigned i = 0; i < kPage; i += kFunctionBytes) write_function(place + i, i);
+    unsigned long sum = call_page(place);
+    for (unsigned long i = 0; i < size; ++i) {
+        volatile uint32_t* const word = (volatile uint32_t*)(place + i % 128 * kFunctionBytes + 16);
+        *word = (uint32_t)i;
+        sum += *word;
+    }
+    return sum + call_page(place);
+}
+
+static unsigned long load_pages(unsigned long size) {
+    unsigned char* const place = (unsigned char*)kWindow;
+    for (unsigned page = 1; page <= 2; ++page) {
+        for (unsigned i = 0; i < kPage; i += kFunctionBytes) write_function(place + page * kPage + i, page + i);
+    }
+    unsigned long sum = 0;
+    for (unsigned long i = 0; i < size; ++i) {
+        unsigned char* to = place;
+        const unsigned char* from = place + (1 + i % 2) * kPage;
+        unsigned long count = kPage;
+        __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+        sum += ((uint32_t(*)(void))(place + i % 128 * kFunctionBytes))();
+    }
+    return sum;
+}
+
 static const struct {
     const char* name;
     unsigned long (*run)(unsigned long size);
-} kinds[] = {{"walks", walk_pages},       {"cr3", switch_spaces}, {"invlpg", drop_pages},
-             {"data", store_beside_code}, {"jit", rewrite_code},  {"blocks", call_many}};
+} kinds[] = {{"walks", walk_pages}, {"cr3", switch_spaces}, {"invlpg", drop_pages},   {"data", store_beside_code},
+             {"jit", rewrite_code}, {"blocks", call_many},  {"alone", rewrite_pages}, {"line", store_between_functions},
+             {"load", load_pages}};
 
 int guest_main(void) {
     serial_open();
     const unsigned long size = command_line_number("size", 1000), kind = command_line_number("kind", 0);
     if (kind >= sizeof kinds / sizeof kinds[0]) {
-        print("kind= is 0 to 5\n");
+        print("kind= is 0 to 8\n");
         return 1;
     }
     map_window();

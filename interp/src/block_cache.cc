@@ -44,7 +44,7 @@ BlockCache::BlockCache(State& state, u64 bytes)
       buckets_(kBuckets) {
     arena_ = std::unique_ptr<u8, FreeDeleter>(static_cast<u8*>(std::malloc(arena_bytes_)));
     state.recent = recent_.get();
-    u64 pages = 0;
+    u64 pages = VMem::kHoleEnd / kPageSize;  // a device's memory can come to lie anywhere below
     for (const MemoryRegion& r : state.machine->vmem().regions()) pages = std::max(pages, r.end() / kPageSize);
     // calloc: of these tables only the parts that are used cost memory.
     pages_ = pages;
@@ -253,6 +253,23 @@ Block* BlockCache::build(State& s, u64 physical) {
     return block;
 }
 
+// Stores to the page must be seen from now on.
+void BlockCache::drop_store_entries(State& s, u64 page, PageInfo& info) {
+    const u64 host = reinterpret_cast<u64>(s.machine->vmem().host_page(page * kPageSize));
+    for (Tlb& tlb : s.tlbs) {
+        auto drop = [&](TlbEntry& e) {
+            if (e.tag + e.addend == host) e = {};
+        };
+        if (info.stored_at == kSeveralPlaces) {
+            for (TlbEntry& e : tlb.write) drop(e);
+        } else if (info.stored_at != kNowhere) {
+            drop(tlb.write[Tlb::index(info.stored_at)]);
+        }
+    }
+    info.stored_at = kNowhere;
+    s.forget_stack_pages();
+}
+
 void BlockCache::note_code(State& s, Block& block, u64 physical, u64 size) {
     const u64 page = physical / kPageSize;
     if (page >= pages_) return;
@@ -260,14 +277,7 @@ void BlockCache::note_code(State& s, Block& block, u64 physical, u64 size) {
     if (info.code_lines == 0) {
         if (!info.listed) code_pages_.push_back(page);
         info.listed = true;
-        // Stores to the page must be seen from now on.
-        const u8* host = s.machine->vmem().host_page(page * kPageSize);
-        for (Tlb& tlb : s.tlbs) {
-            for (TlbEntry& e : tlb.write) {
-                if (e.tag + e.addend == reinterpret_cast<u64>(host)) e = {};
-            }
-        }
-        s.forget_stack_pages();
+        drop_store_entries(s, page, info);
     }
     info.code_lines |= line_mask(physical & kPageMask, size);
     if (physical / kPageSize == block.physical / kPageSize) {
@@ -333,7 +343,12 @@ void BlockCache::forget_range(State& s, u64 physical, u64 size) {
 }
 
 void BlockCache::forget_all(State& s) {
-    for (u64 page : code_pages_) page_info_.get()[page] = {};
+    for (u64 page : code_pages_) {
+        PageInfo& info = page_info_.get()[page];
+        const u64 stored_at = info.stored_at;  // the TLBs stay as they are
+        info = {};
+        info.stored_at = stored_at;
+    }
     code_pages_.clear();
     crossing_.clear();
     std::fill(buckets_.begin(), buckets_.end(), nullptr);

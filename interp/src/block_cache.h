@@ -36,6 +36,13 @@ public:
         const u64 page = physical / kPageSize;
         return page < pages_ && page_info_.get()[page].code_lines != 0;
     }
+    // A TLB lets stores through to this page without anybody seeing them, under this linear address.
+    void note_store_entry(u64 physical, u64 linear_page) {
+        const u64 page = physical / kPageSize;
+        if (page >= pages_) return;
+        u64& known = page_info_.get()[page].stored_at;
+        known = known == kNowhere || known == (linear_page | kOnePlace) ? linear_page | kOnePlace : kSeveralPlaces;
+    }
     // Memory was written: forgets blocks that hold any of it, and says so in State::code_written.
     void written(State& s, u64 physical, u64 size);
     void forget_all(State& s);
@@ -50,22 +57,27 @@ private:
         u64 code_lines;  // 64-byte lines that hold code, one bit each
         bool listed;     // in code_pages_
         Block* blocks;   // those whose first byte lies in this page
+        u64 stored_at;   // kOnePlace and the linear page under which a TLB may have an entry for stores; or another:
     };
+    static constexpr u64 kNowhere = 0, kOnePlace = 1, kSeveralPlaces = 2;  // kNowhere: what calloc leaves
     struct FreeDeleter {
         void operator()(void* p) const { std::free(p); }
     };
-    static constexpr std::size_t kFetchTlb = 256, kBuckets = std::size_t{1} << 15;
+    static constexpr std::size_t kFetchTlb = 256, kBucketBits = 15, kBuckets = std::size_t{1} << kBucketBits;
 
     // Recent results hold under one address map and one mode.
     void refresh_key(State& s) const { s.block_key = u64{s.map_generation} << 32 | mode_; }
+    // The upper bits of the product, on which all of the three have an effect.
     static std::size_t bucket_index(u64 physical, u64 rip, u32 mode) {
-        return ((physical * 0x9e3779b97f4a7c15u) ^ (rip >> 3) ^ mode) >> 3 & (kBuckets - 1);
+        const u64 mixed = physical ^ (rip / kPageSize << 32) ^ (u64{mode} << 52);
+        return (mixed * 0x9e3779b97f4a7c15u) >> (64 - kBucketBits);
     }
     bool translate_fetch(State& s, u64 linear, u64& physical);
     bool still_fits(State& s, Block& block, u64 linear);
     void remember(const State& s, Block* block);
     Block* build(State& s, u64 physical);
     void* allocate(std::size_t bytes);
+    void drop_store_entries(State& s, u64 page, PageInfo& info);
     void note_code(State& s, Block& block, u64 physical, u64 size);
     void forget(Block& block);
     void forget_range(State& s, u64 physical, u64 size);

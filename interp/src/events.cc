@@ -123,11 +123,13 @@ bool deliver_through_idt(State& s, const Event& event, const Transaction& old) {
     if (long_mode && gate.gate_ist() != 0 && !switch_to_interrupt_stack(s, gate.gate_ist(), ext)) return false;
     if (!install_code_segment(s, gate.gate_selector(), code, level)) return false;
     privilege_changed(s);
-    if (!install_instruction_pointer(s, gate.gate_offset(), ext)) return false;
+    // The upper half of a 16-bit gate's offset does not count (SDM vol. 2A, "INT n").
+    const bool gate16 = gate.type() == kInterruptGate16 || gate.type() == kTrapGate16;
+    const u64 offset = gate16 ? gate.gate_offset() & 0xffff : gate.gate_offset();
+    if (!install_instruction_pointer(s, offset, ext)) return false;
 
     // In IA-32e mode SS:RSP is always pushed, on a stack aligned to 16 bytes (6.14.2).
     if (long_mode) s.cpu.general.gpr[RSP] &= ~u64{15};
-    const bool gate16 = gate.type() == kInterruptGate16 || gate.type() == kTrapGate16;
     const unsigned size = long_mode ? 8 : gate16 ? 2 : 4;
     if (!push_frame(s, event, size, inner || long_mode, flags, old)) {
         // The stack fault of a new stack names it (vol. 2A, "INT n").

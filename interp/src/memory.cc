@@ -391,6 +391,7 @@ bool translate_piece(State& s, u64 linear, Access access, Privilege who, Piece& 
     if (access == Access::Write) {
         s.machine->vmem().mark_dirty(*region, piece.physical);
         if (s.blocks->page_has_code(piece.physical)) return true;  // every store there must be seen
+        s.blocks->note_store_entry(piece.physical, linear & ~kPageMask);
     }
     tlb.remember(entries, linear & ~kPageMask, reinterpret_cast<u64>(piece.host) - linear);
     return true;
@@ -460,6 +461,26 @@ u8* host_address(State& s, u64 linear, Access access) {
         if (entry.tag != page) return nullptr;
     }
     return reinterpret_cast<u8*>(linear + entry.addend);
+}
+
+u8* host_address_of_code(State& s, u64 linear, u64& physical) {
+    if (s.watching_data) return nullptr;
+    const Fault fault = s.fault;
+    const u64 cr2 = s.cpu.control.cr2;
+    Piece piece;
+    if (!translate_piece(s, linear, Access::Write, Privilege::Current, piece)) {
+        s.fault = fault;
+        s.cpu.control.cr2 = cr2;
+        return nullptr;
+    }
+    if (piece.host == nullptr || !s.blocks->page_has_code(piece.physical)) return nullptr;
+    physical = piece.physical;
+    return piece.host;
+}
+
+void note_write_to_code(State& s, u64 physical, u64 size) {
+    s.machine->vmem().mark_dirty(physical);
+    s.blocks->written(s, physical, size);
 }
 
 bool read_linear(State& s, u64 linear, void* into, unsigned size, Privilege who) {

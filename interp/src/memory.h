@@ -34,6 +34,10 @@ bool check_linear(State& s, u64 linear, unsigned size, Access access, Privilege 
 // Where the host has the byte at `linear`, if the rest of its page is plain memory that may be accessed so without
 // anything else happening; nullptr otherwise. Never faults.
 u8* host_address(State& s, u64 linear, Access access);
+// For writing, if all that keeps host_address() from it is that the page holds code: whoever writes there calls
+// note_write_to_code() with `physical`.
+u8* host_address_of_code(State& s, u64 linear, u64& physical);
+void note_write_to_code(State& s, u64 physical, u64 size);
 
 template <class T>
 bool read_linear_value(State& s, u64 linear, T& into, Privilege who = Privilege::Current) {

@@ -195,7 +195,8 @@ TEST_P(Iasl, TakesTheDsdt) {
     const std::filesystem::path folder =
         std::filesystem::temp_directory_path() / ("dualvm-acpi-" + std::to_string(getpid()));
     std::filesystem::create_directories(folder);
-    const auto at = std::search(acpi.tables.begin(), acpi.tables.end(), "DSDT", "DSDT" + 4);
+    constexpr std::string_view kName = "DSDT";
+    const auto at = std::search(acpi.tables.begin(), acpi.tables.end(), kName.begin(), kName.end());
     u32 length = 0;
     std::memcpy(&length, &*at + 4, 4);
     std::ofstream(folder / "dsdt.aml", std::ios::binary).write(reinterpret_cast<const char*>(&*at), length);

@@ -1,8 +1,8 @@
 // MOVS STOS LODS SCAS CMPS INS OUTS, with REP, REPE and REPNE.
 //
 // A repeated instruction is restartable: after each element RSI, RDI and RCX say what is left, so a fault or an
-// interrupt in the middle finds the instruction ready to go on (SDM vol. 2B, "REP"). Runs of MOVS and STOS within a
-// page of plain memory are moved as blocks.
+// interrupt in the middle finds the instruction ready to go on (SDM vol. 2B, "REP"). Runs of MOVS and STOS in
+// plain memory are moved as blocks.
 #include <algorithm>
 #include <cstring>
 
@@ -14,8 +14,12 @@ namespace dualvm::interp {
 
 namespace {
 
-// What one call of a repeated instruction does at most, before interrupts are looked at again.
+// What one call of a repeated instruction does at most, before interrupts are looked at again. It is a number of
+// elements however they are moved: virtual time counts calls, and must not depend on --no-opt=strings or on what the
+// TLB holds.
 constexpr u64 kElementsAtOnce = 4096;
+// Of MOVS and STOS, which can move blocks: so many bytes.
+constexpr u64 kBytesAtOnce = 65536;
 
 // One execution: sizes, direction, and the registers that move.
 struct Run {
@@ -52,18 +56,21 @@ void clear_upper_halves(const Run& run, std::initializer_list<Gpr> cleared) {
     for (Gpr reg : cleared) write_gpr(run.s, reg, 4, run.s.cpu.general.gpr[reg]);
 }
 
-// Repeats `element` as the prefix says. `bulk(count)` may do several elements at once: it returns how many, 0 for none.
+// Repeats `element` as the prefix says, `at_once` times at most. `bulk(count)` may do several elements together: it
+// returns how many, 0 for none.
 template <class One, class Bulk>
-Flow repeat(const Run& run, One element, Bulk bulk) {
+Flow repeat(const Run& run, u64 at_once, One element, Bulk bulk) {
     State& s = run.s;
     if (!run.insn.rep && !run.insn.repne) return element() == Element::Fault ? Flow::Fault : Flow::Next;
     clear_upper_halves(run, {RCX});
-    // With TF set, the single-step trap comes behind every element (SDM vol. 3B, 17.3.1.4).
-    u64 budget = flag(s, rflags::TF) ? 1 : kElementsAtOnce;
+    // With TF set, the single-step trap comes behind every element, and so does that of a data breakpoint behind the
+    // element that hit it (SDM vol. 3B, 17.3.1.2, 17.3.1.4).
+    u64 budget = flag(s, rflags::TF) || s.watching_data ? 1 : at_once;
+    // What writes over its own code goes on to its end, as on CPUs, which do not fetch it again for each element.
     while (true) {
         const u64 left = s.cpu.general.gpr[RCX] & run.mask;
         if (left == 0) return Flow::Next;
-        if (budget == 0 || s.io_done || s.code_written) return Flow::Again;
+        if (budget == 0 || s.io_done) return Flow::Again;
         u64 done = bulk(std::min(left, budget));
         bool last = false;
         if (done == 0) {
@@ -80,31 +87,61 @@ Flow repeat(const Run& run, One element, Bulk bulk) {
 
 u64 no_bulk(u64) { return 0; }
 
-// Elements from `offset` upwards that lie in one page of plain memory, and where the host has it.
+// May this run be moved in blocks? Misaligned elements may each be an #AC(0) of their own.
+bool in_blocks(const Run& run) {
+    State& s = run.s;
+    if (!s.use.strings || flag(s, rflags::DF) || s.watching_data) return false;
+    return !(s.user && (s.cpu.control.cr0 & cr0::AM) != 0 && flag(s, rflags::AC));
+}
+
+// Does the segment allow access to all of them? Without a fault.
+bool allowed(const Run& run, SegmentName segment, u64 offset, u64 elements, Access access, u64& linear) {
+    const Fault kept = run.s.fault;
+    const bool yes = linear_address(run.s, segment, offset, static_cast<unsigned>(elements * run.size), access, linear);
+    run.s.fault = kept;
+    return yes;
+}
+
+// Elements from `offset` upwards that lie in plain memory, and where the host has it.
 struct Plain {
     u8* host = nullptr;
     u64 elements = 0;
+    bool code = false;  // to be written, within one page that holds code
+    u64 physical = 0;   // of such a page
 };
 Plain plain_run(const Run& run, SegmentName segment, u64 offset, u64 elements, Access access) {
     State& s = run.s;
-    if (!s.use.strings || flag(s, rflags::DF) || elements < 2) return {};
-    // Each misaligned element may be an #AC(0) of its own.
-    if (s.user && (s.cpu.control.cr0 & cr0::AM) != 0 && flag(s, rflags::AC)) return {};
-    const Fault kept = s.fault;
+    // What goes round the end of the address space is left to one element.
+    const u64 to_end = (run.mask - offset) / run.size;
+    elements = std::min(elements, to_end);
+    if (elements < 2) return {};
     u64 linear = 0;
-    if (!linear_address(s, segment, offset, run.size, access, linear)) {
-        s.fault = kept;  // the element itself will fault again, in its turn
-        return {};
+    if (!allowed(run, segment, offset, elements, access, linear)) {
+        // Perhaps up to the end of the page; if not, an element will fault in its turn.
+        if (!allowed(run, segment, offset, 1, access, linear)) return {};
+        elements = std::min(elements, (kPageSize - (linear & kPageMask)) / run.size);
+        if (elements < 2 || !allowed(run, segment, offset, elements, access, linear)) return {};
     }
-    elements = std::min(elements, (kPageSize - (linear & kPageMask)) / run.size);
-    if (elements < 2 || offset + elements * run.size - 1 > run.mask) return {};
-    u64 last = 0;
-    const auto bytes = static_cast<unsigned>(elements * run.size);
-    if (!linear_address(s, segment, offset, bytes, access, last)) {
-        s.fault = kept;
-        return {};
+    u8* host = host_address(s, linear, access);
+    if (host == nullptr) {
+        if (access != Access::Write) return {};
+        Plain page{.elements = std::min(elements, (kPageSize - (linear & kPageMask)) / run.size), .code = true};
+        if (page.elements >= 2) page.host = host_address_of_code(s, linear, page.physical);
+        return page;
     }
-    return {host_address(s, linear, access), elements};
+    // The pages behind the first one belong to the run as long as the host has them behind it, too.
+    const u64 wanted = elements * run.size;
+    u64 bytes = kPageSize - (linear & kPageMask);
+    const auto& entries = access == Access::Write ? s.tlb->write : s.tlb->read;
+    const u64 addend = reinterpret_cast<u64>(host) - linear;
+    while (bytes < wanted) {
+        const TlbEntry& next = entries[Tlb::index(linear + bytes)];
+        if (next.tag != linear + bytes || next.addend != addend) break;
+        bytes += kPageSize;
+    }
+    elements = std::min(wanted, bytes) / run.size;
+    if (elements < 2) return {};
+    return {host, elements};
 }
 
 // MOVS: ES:[(R)DI] := DS:[(R)SI].
@@ -118,7 +155,9 @@ Flow movs(State& s, const Insn& insn, unsigned size) {
         run.advance(RDI);
         return Element::Done;
     };
+    const bool blocks = in_blocks(run);
     auto bulk = [&](u64 elements) -> u64 {
+        if (!blocks || elements < 2) return 0;
         const Plain from = plain_run(run, insn.segment, run.source(), elements, Access::Read);
         if (from.host == nullptr) return 0;
         const Plain to = plain_run(run, ES, run.destination(), from.elements, Access::Write);
@@ -127,11 +166,12 @@ Flow movs(State& s, const Insn& insn, unsigned size) {
         // A copy onto bytes that are still to be read repeats them: so many elements at a time that it does not.
         if (to.host > from.host) done = std::min(done, static_cast<u64>(to.host - from.host) / size);
         std::memmove(to.host, from.host, done * size);
+        if (to.code && done != 0) note_write_to_code(s, to.physical, done * size);
         run.advance(RSI, done);
         run.advance(RDI, done);
         return done;
     };
-    return repeat(run, one, bulk);
+    return repeat(run, kBytesAtOnce / size, one, bulk);
 }
 
 // STOS: ES:[(R)DI] := (R)AX.
@@ -139,26 +179,34 @@ Flow stos(State& s, const Insn& insn, unsigned size) {
     const Run run(s, insn, size);
     clear_upper_halves(run, {RDI});
     const u64 value = read_gpr(s, RAX, size);
+    const bool one_byte = value == ((value & 0xff) * 0x0101010101010101u & size_mask(size));  // repeated
     auto one = [&] {
         if (!run.write_destination(value)) return Element::Fault;
         run.advance(RDI);
         return Element::Done;
     };
+    const bool blocks = in_blocks(run);
     auto bulk = [&](u64 elements) -> u64 {
+        if (!blocks || elements < 2) return 0;
         const Plain to = plain_run(run, ES, run.destination(), elements, Access::Write);
         if (to.host == nullptr) return 0;
-        // Doubling what is there already: a few large copies.
         const u64 bytes = to.elements * size;
-        std::memcpy(to.host, &value, size);
-        for (u64 filled = size; filled < bytes;) {
-            const u64 more = std::min(filled, bytes - filled);
-            std::memcpy(to.host + filled, to.host, more);
-            filled += more;
+        if (one_byte) {
+            std::memset(to.host, static_cast<int>(value & 0xff), bytes);
+        } else {
+            // Doubling what is there already: a few large copies.
+            std::memcpy(to.host, &value, size);
+            for (u64 filled = size; filled < bytes;) {
+                const u64 more = std::min(filled, bytes - filled);
+                std::memcpy(to.host + filled, to.host, more);
+                filled += more;
+            }
         }
+        if (to.code) note_write_to_code(s, to.physical, bytes);
         run.advance(RDI, to.elements);
         return to.elements;
     };
-    return repeat(run, one, bulk);
+    return repeat(run, kBytesAtOnce / size, one, bulk);
 }
 
 // LODS: (R)AX := DS:[(R)SI].
@@ -171,7 +219,7 @@ Flow lods(State& s, const Insn& insn, unsigned size) {
         run.advance(RSI);
         return Element::Done;
     };
-    return repeat(run, one, no_bulk);
+    return repeat(run, kElementsAtOnce, one, no_bulk);
 }
 
 // REPE goes on while ZF is set, REPNE while it is clear.
@@ -185,7 +233,7 @@ Element compared(const Run& run) {
 template <class One>
 Flow repeat_comparison(const Run& run, One element) {
     const u64 before = run.s.cpu.general.rflags;
-    const Flow flow = repeat(run, element, no_bulk);
+    const Flow flow = repeat(run, kElementsAtOnce, element, no_bulk);
     if (flow == Flow::Fault || flow == Flow::Again) run.s.cpu.general.rflags = before;
     return flow;
 }
@@ -233,7 +281,7 @@ Flow ins(State& s, const Insn& insn, unsigned size) {
         run.advance(RDI);
         return Element::Done;
     };
-    return repeat(run, one, no_bulk);
+    return repeat(run, kElementsAtOnce, one, no_bulk);
 }
 
 // OUTS: port DX := DS:[(R)SI].
@@ -247,7 +295,7 @@ Flow outs(State& s, const Insn& insn, unsigned size) {
         run.advance(RSI);
         return Element::Done;
     };
-    return repeat(run, one, no_bulk);
+    return repeat(run, kElementsAtOnce, one, no_bulk);
 }
 
 using Sized = Flow (*)(State&, const Insn&, unsigned);

@@ -71,6 +71,9 @@ class VirtualClock final : public Clock {
 public:
     // One instruction takes one nanosecond: a CPU of 1000 million instructions a second.
     static constexpr Nanoseconds kNanosecondsPerInstruction = 1;
+    // An access to a port takes as long as on the bus that PCs' ports are on: 6 cycles of ISA's 8.33 MHz for a byte
+    // (82371SB data sheet, "ISA interface"). Guests that wait by reading a timer's port need few reads, as on a PC.
+    static constexpr Nanoseconds kNanosecondsPerPortAccess = 720;
 
     Nanoseconds now() const override { return instructions_ * kNanosecondsPerInstruction + skipped_; }
     bool is_virtual() const override { return true; }
@@ -80,6 +83,8 @@ public:
     u64 instructions() const { return instructions_; }
     // Time passes with no instruction executed (HLT): to `when`, if that is in the future.
     void skip_to(Nanoseconds when);
+    // Time passes while the CPU waits for the bus.
+    void wait_for_bus() { skipped_ += kNanosecondsPerPortAccess; }
     Nanoseconds skipped() const { return skipped_; }
     void restore(u64 instructions, Nanoseconds skipped) {
         instructions_ = instructions;

@@ -68,6 +68,16 @@ bool makers_differ(const DecodedInstruction& d) {
     const ZydisDecodedInstruction& i = d.zydis;
     // Upper halves of registers that 32-bit addresses do not use.
     if (i.meta.category == ZYDIS_CATEGORY_STRINGOP && i.address_width == 32) return true;
+    // AMD takes a near branch with an operand-size prefix for one with a 16-bit target, Intel ignores the prefix (APM
+    // vol. 3, "JMP (Near)"; SDM vol. 2A, "JMP").
+    const bool near = i.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT || i.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR ||
+                      i.mnemonic == ZYDIS_MNEMONIC_RET;
+    if (near && i.machine_mode == ZYDIS_MACHINE_MODE_LONG_64 && d.has(ZYDIS_ATTRIB_HAS_OPERANDSIZE)) return true;
+    // 0F 0D with a register is a NOP to Intel's CPUs, and undefined to those that know PREFETCHW (APM vol. 3,
+    // "PREFETCH").
+    if (i.mnemonic == ZYDIS_MNEMONIC_NOP && i.opcode_map == ZYDIS_OPCODE_MAP_0F && i.opcode == 0x0d) return true;
+    // 90h with REX.B is XCHG R8, RAX; with F3h before, the makers disagree whether it is PAUSE all the same.
+    if (i.mnemonic == ZYDIS_MNEMONIC_PAUSE && (i.raw.rex.B != 0)) return true;
     switch (i.mnemonic) {
         case ZYDIS_MNEMONIC_PUSH:  // of a segment register: bits that are not written
             return d.operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
@@ -87,6 +97,9 @@ bool makers_differ(const DecodedInstruction& d) {
         case ZYDIS_MNEMONIC_FNSAVE:
         case ZYDIS_MNEMONIC_FXSAVE:
         case ZYDIS_MNEMONIC_FXSAVE64:
+        // Not in AMD's long mode (APM vol. 3, "SYSEXIT").
+        case ZYDIS_MNEMONIC_SYSENTER:
+        case ZYDIS_MNEMONIC_SYSEXIT:
         // Whether it may also read 32 bits.
         case ZYDIS_MNEMONIC_MOVSXD: return true;
         default: return false;
@@ -133,6 +146,7 @@ CaseAnalysis Analyser::analyse(const Case& c) const {
             i.length = static_cast<unsigned>(rest.size());
             const bool cut_off =
                 status == ZYDIS_STATUS_NO_MORE_DATA && c.code_end() == ring3::kCode + ring3::kCodeBytes;
+            i.cut_off = cut_off;
             if (!i.illegal_lock && !cut_off) analysis.tainted = true;
             analysis.instructions.push_back(i);
             break;

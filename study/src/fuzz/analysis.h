@@ -15,6 +15,7 @@ struct CaseInstruction {
     u64 undefined_before = 0;
     DecodedInstruction decoded;
     bool illegal_lock = false;
+    bool cut_off = false;  // by the end of its page
 };
 
 struct CaseAnalysis {

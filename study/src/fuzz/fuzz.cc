@@ -62,6 +62,7 @@ void run_part(const FuzzOptions& options, const CaseMaker& maker, Progress& prog
         for (u64 index = *first; index < end; ++index) {
             if (!maker.make(options.seed, index, c, analysis)) continue;
             c.rflags &= ~campaign.distrust().flags;
+            if (campaign.distrust().wild_stack) c.gpr[RSP] = canonical_form(c.gpr[RSP]);
             campaign.run(index, c, analysis, options.most_findings);
         }
         progress.done(end - *first, campaign.report().findings.size() - findings);

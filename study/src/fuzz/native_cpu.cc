@@ -63,7 +63,26 @@ Expected<std::unique_ptr<NativeCpu>> NativeCpu::create() {
     increment.code = {0x40, 0x90};
     cpu->run(increment, result);
     cpu->runs32_ = result.reached_filler(increment) && result.general.gpr[RAX] == 1;
+    cpu->find_distrust();
     return cpu;
+}
+
+// A kernel that is itself a guest may return to programs by way of its hypervisor, which looks at what it loads: under
+// PVM, NT is gone and RSP must be canonical, though IRET minds neither (SDM vol. 2A, "IRET").
+void NativeCpu::find_distrust() {
+    distrust_.other_maker = host_is_of_other_maker();
+    CaseResult result;
+    Case flags;
+    flags.code = {0x90};
+    flags.rflags |= ring3::kFreeFlags & ~rflags::TF;
+    run(flags, result);
+    distrust_.flags = (flags.rflags ^ result.general.rflags) & ring3::kFreeFlags;
+
+    Case wild;
+    wild.code = {0x90};
+    wild.gpr[RSP] = u64{1} << 47;
+    run(wild, result);
+    distrust_.wild_stack = !result.reached_filler(wild);
 }
 
 NativeCpu::~NativeCpu() {

@@ -21,7 +21,7 @@ public:
     const char* name() const override { return "native"; }
     // 32-bit code where the kernel lets a 64-bit program jump to its 32-bit code segment.
     bool can_run(CpuMode mode) const override;
-    Distrust distrust() const override { return {.other_maker = host_is_of_other_maker()}; }
+    Distrust distrust() const override { return distrust_; }
     void run(const Case& c, CaseResult& result) override;
 
     u64 children() const { return children_; }  // processes made so far
@@ -32,12 +32,14 @@ private:
     Expected<void> start();
     void stop();
     bool exchange();
+    void find_distrust();
 
     Shared* shared_ = nullptr;
     int memory_ = -1;  // the file behind `shared_`
     int socket_ = -1, child_ = -1;
     u64 children_ = 0;
     bool runs32_ = false;
+    Distrust distrust_;
 };
 
 }  // namespace dualvm::study
