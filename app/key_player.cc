@@ -114,7 +114,8 @@ void KeyPlayer::go_on() {
 }
 
 std::string KeyPlayer::what_is_left() const {
-    if (done()) return {};
+    const bool last_key_is_down = down_ && steps_.size() == 1 && steps_.front().kind == Kind::Keys;
+    if (done() || last_key_is_down) return {};
     std::string rest;
     constexpr std::size_t kShown = 40;
     for (const KeyStep& step : steps_) {

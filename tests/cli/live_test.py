@@ -32,13 +32,18 @@ class Live(CliTest):
         return subprocess.run(["tmux", "-S", self.socket, "-f", "/dev/null", *arguments], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True, check=check, timeout=SECONDS).stdout
 
+    def begin_keyboard(self, *arguments):
+        """The guest that prints the scan codes of keys, with its screen shown."""
+        self.begin("-kernel", str(Path(guest("keyboard")).resolve()), "-append", "keys=1", "--screen=live", *arguments,
+                   waits_for="press keys")
+
     def begin(self, *arguments, size=(100, 30), term="tmux-256color", waits_for=None):
         """A shell that notes the terminal's state before and after dualvm, and how that ended."""
         words = " ".join(f"'{word}'" for word in [str(Path(DUALVM).resolve()), "run", "--engine=interp", *arguments])
         script = self.folder / "run"
-        script.write_text(f"cd '{self.folder}'\nexport TERM={term} LC_ALL=C.UTF-8\nstty -a > before\n"
+        script.write_text(f"cd '{self.folder}'\nexport TERM={term} LC_ALL=C.UTF-8\nstty -g > before\n"
                           f"sh -c 'echo $$ > pid; exec \"$@\"' sh {words}\n"
-                          "echo $? > status.new\nstty -a > after\nmv status.new status\nsleep 100\n")
+                          "echo $? > status.new\nstty -g > after\nmv status.new status\nsleep 100\n")
         self.tmux("new-session", "-d", "-x", str(size[0]), "-y", str(size[1]), f"sh {script}")
         if waits_for:
             self.wait_for(waits_for)
@@ -101,8 +106,7 @@ class Screen(Live):
 
 class Keys(Live):
     def test_the_terminals_keys_are_the_keyboards(self):
-        self.begin("-kernel", guest("keyboard"), "-append", "keys=1", "--screen=live", "-serial", "file:serial",
-                   waits_for="press keys")
+        self.begin_keyboard("-serial", "file:serial")
         for key in ["a", "Z", "C-c", "M-x", "Up", "S-Left", "C-Right", "F5", "F12", "Home", "PPage", "DC", "Enter", "Tab",
                     "BSpace"]:
             self.keys(key)
@@ -116,7 +120,7 @@ class Keys(Live):
         self.assertIn("press keys, Esc to end", self.shown(), "its last words")
 
     def test_the_serial_port_is_the_second_view(self):
-        self.begin("-kernel", guest("keyboard"), "-append", "keys=1", "--screen=live", waits_for="press keys")
+        self.begin_keyboard()
         self.keys("C-a", "h")
         self.wait_for("d Ctrl-Alt-Del")
         self.keys("C-a", "s")
@@ -137,7 +141,7 @@ class Ends(Live):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGSEGV, signal.SIGABRT):
             with self.subTest(signal=number.name):
                 (self.folder / "status").unlink(missing_ok=True)
-                self.begin("-kernel", guest("keyboard"), "-append", "keys=1", "--screen=live", waits_for="press keys")
+                self.begin_keyboard()
                 self.kill(number)
                 status = self.end()
                 crash = number in (signal.SIGSEGV, signal.SIGABRT)
@@ -146,7 +150,7 @@ class Ends(Live):
                 time.sleep(0.2)
 
     def test_after_a_stop_the_screen_is_drawn_again(self):
-        self.begin("-kernel", guest("keyboard"), "-append", "keys=1", "--screen=live", waits_for="press keys")
+        self.begin_keyboard()
         self.kill(signal.SIGSTOP)
         self.tmux("send-keys", "-R")  # the terminal is reset, as by another program meanwhile
         self.tmux("clear-history")
@@ -158,12 +162,12 @@ class Ends(Live):
 
 class Refused(Live):
     def test_a_terminal_that_cannot_place_its_cursor(self):
-        self.begin("-kernel", guest("hello64"), "--screen=live", term="dumb")
+        self.begin("-kernel", str(Path(guest("hello64")).resolve()), "--screen=live", term="dumb")
         self.assertEqual(self.end(), BAD_IMAGE)
         self.assertIn("'dumb'", self.shown())
 
     def test_an_unknown_terminal(self):
-        self.begin("-kernel", guest("hello64"), "--screen=live", term="no-such-terminal")
+        self.begin("-kernel", str(Path(guest("hello64")).resolve()), "--screen=live", term="no-such-terminal")
         self.assertEqual(self.end(), BAD_IMAGE)
         self.assertIn("nothing is known of a terminal of type", self.shown())
 

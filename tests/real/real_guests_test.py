@@ -193,6 +193,36 @@ def linux_shell(guests, kernel, memory, seconds, words=EARLY):
             fail("reboot -f with -no-reboot should end the run with status 0", run)
 
 
+# A line typed at the virtual terminal, and what Linux thinks of the devices that it came from.
+KEYBOARD_INIT = """#!/bin/busybox sh
+/bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox mount -t proc proc /proc
+/bin/busybox dmesg | /bin/busybox grep -E "i8042|serio|input:"
+echo "type a line" >/dev/tty0
+read -r line </dev/tty0
+echo "typed: $line"
+/bin/busybox grep -E " (1|12):.*i8042" /proc/interrupts
+/bin/busybox poweroff -f
+"""
+
+
+def linux_keyboard(guests):
+    need_busybox()
+    with tempfile.TemporaryDirectory() as folder:
+        initrd = Path(folder) / "initrd.gz"
+        initramfs.Initramfs(KEYBOARD_INIT).write(initrd)
+        run = guests.run("--engine=interp", "-m", "256", "--max-insns", "4000000000", "-kernel",
+                         guests.find("boot/" + CLOUD), "-initrd", str(initrd), "-append", "console=ttyS0",
+                         "--sendkeys=<screen:type a line>Hello, {World}! x<backspace>~/|<ret>")
+    for line in ["i8042: PNP: PS/2 Controller [PNP0303:KBD,PNP0f13:MOU] at 0x60,0x64 irq 1,12",
+                 "serio: i8042 KBD port at 0x60,0x64 irq 1", "serio: i8042 AUX port at 0x60,0x64 irq 12",
+                 "AT Translated Set 2 keyboard", "typed: Hello, {World}! ~/|"]:
+        if line not in run.stdout:
+            fail(f"'{line}' is missing", run)
+    if run.returncode != 0 or "sendkeys" in run.stderr:
+        fail("it should have powered off after the last key", run)
+
+
 def main():
     guests = Guests(Path(sys.argv[1]))
     {"memtest-x64-interp": lambda: memtest_interp(guests, "memtest86+x64.bin"),
@@ -202,6 +232,7 @@ def main():
      "linux-init-interp": lambda: linux_init(guests, "", "power-off", "IO-APIC"),
      "linux-reboot-interp": lambda: linux_init(guests, "then=reboot", "reset", "IO-APIC"),
      "linux-old-pc-interp": lambda: linux_init(guests, "then=reboot " + EARLY, "reset", "XT-PIC"),
+     "linux-keyboard-interp": lambda: linux_keyboard(guests),
      "linux-shell-interp": lambda: linux_shell(guests, CLOUD, "256", 300),
      "linux-686-interp": lambda: linux_shell(guests, OLD_CPU, "256", 300, words=""),
      "linux-686-reboot-interp": lambda: linux_init(guests, "then=reboot", "reset", "XT-PIC", OLD_CPU),
