@@ -2,9 +2,8 @@
 // controller"): ports 60h and 64h, IRQ 1 and IRQ 12, the A20 gate, the reset pulse, and at its two connectors a
 // keyboard and a mouse.
 //
-// Answers to commands are there at once: guests count how often they look, and here they look faster than on the CPU
-// that they were written for. What a device sends by itself (keys, movement) takes its time on the cable, so that a
-// second read of port 60h still gives the same key.
+// Answers to commands are there at once: guests count how often they look, and give up. What a device sends by itself
+// (keys, movement) takes its time on the cable, so that a second read of port 60h still gives the same key.
 #pragma once
 
 #include "dualvm/devices/ps2_keyboard.h"
