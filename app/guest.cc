@@ -1,19 +1,27 @@
 #include "guest.h"
 
+#include <fmt/format.h>
+
 #include "dualvm/boot/firmware.h"
 #include "dualvm/storage/image.h"
 #include "interruption.h"
+#include "watched_disk.h"
 
 namespace dualvm::app {
 
 namespace {
 
 // Opens the images that the drives get.
-Expected<void> open_drives(const DriveOptions& drives, Guest& guest, devices::PcConfig& config) {
-    const auto open = [&guest](const std::string& path, bool writable) -> Expected<Disk*> {
+Expected<void> open_drives(const DriveOptions& drives, const GuestOutputs& outputs, Guest& guest,
+                           devices::PcConfig& config) {
+    const auto open = [&](const std::string& path, bool writable) -> Expected<Disk*> {
         auto image = storage::open_image(path, {.writable = writable});
         if (!image) return tl::unexpected(image.error());
-        guest.disks.push_back(std::move(*image));
+        if ((*image)->size_in_sectors() == 0) {
+            return fail(ExitStatus::BadImage,
+                        fmt::format("{} is empty: 'dualvm img create' makes an image with room in it", path));
+        }
+        guest.disks.push_back(std::make_unique<WatchedDisk>(std::move(*image), outputs.disk_trouble));
         return guest.disks.back().get();
     };
     for (std::size_t i = 0; i < drives.disks.size(); ++i) {
@@ -51,7 +59,7 @@ Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind 
     if (options.guest.boot.kernel.empty()) {
         config.firmware = devices::FirmwareConfig{.log = outputs.firmware, .boot_menu = options.guest.order.menu};
     }
-    if (auto opened = open_drives(options.guest.drives, guest, config); !opened) {
+    if (auto opened = open_drives(options.guest.drives, outputs, guest, config); !opened) {
         return tl::unexpected(opened.error());
     }
     auto pc = devices::Pc::build(*guest.machine, config);
@@ -61,6 +69,8 @@ Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind 
         for (auto& file : boot::firmware_files(*guest.machine, !options.guest.graphic)) {
             guest.pc->add_firmware_file(file.name, std::move(file.bytes));
         }
+    } else {
+        guest.pc->set_font(boot::vga_font());
     }
     const BootOrder& order = options.guest.order;
     guest.pc->set_boot_order(order.once.empty() ? order.order : order.once);

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "dualvm/devices/pc.h"
@@ -17,6 +18,7 @@ struct GuestOutputs {
     std::function<void(u8)> debug_console;  // likewise
     std::function<void(u8)> firmware;       // what firmware says of its work; it is quiet if empty
     std::function<void(const boot::BootReport&)> loaded;
+    std::function<void(const std::string&)> disk_trouble;  // what the host has against a guest's access to its disk
 };
 
 // Members are destroyed from the last to the first: the engine goes before its machine.

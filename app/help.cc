@@ -52,7 +52,7 @@ constexpr const char* kStatuses = R"(Exit status:
   odd   the guest wrote v to the debug-exit port F4h: (v << 1) | 1, as with QEMU's isa-debug-exit
   0     the guest halted or powered the machine off
   2     unknown option or bad value
-  4     bad image or configuration; a file could not be read or written
+  4     bad image or configuration; nothing to boot from; a file could not be read or written
   6     the engine is not available on this host
   8     triple fault: the guest could not handle an exception
   10    the engine could not execute an instruction (address, bytes and disassembly are printed)
@@ -86,23 +86,43 @@ A guest (-kernel) is a Multiboot 1 kernel, a kernel with a PVH note, a Linux bzI
 is found out by looking. --engine=auto takes kvm where the host's CPU runs kernel-mode guest code directly, else interp,
 and says so in one line.
 
-Under --clock=virtual (interp's default) the guest's timers count its instructions, at 1 per nanosecond, and its day
-begins at 2000-01-01: every run is the same. Under --clock=host (always, for kvm) they count the host's time.
+Under --clock=virtual (interp's default) the guest's timers count its instructions, at 1 per nanosecond, and 720 ns for
+each port access, and its day begins at 2000-01-01: every run is the same. Under --clock=host (always, for kvm) they
+count the host's time.
 
 Without -kernel, -bios FILE is the guest's beginning: a BIOS, like Debian's SeaBIOS in /usr/share/seabios/bios-256k.bin.
 -boot tells it where to look first: letters a (floppy disk), c (hard disk), d (CD-ROM), n (network), "cad" if nothing is
 said; or order=LETTERS, once=LETTERS (until the first reset), menu=on, with commas between them. -nographic has it write
 to the serial port as well.
+If the BIOS finds nothing to boot from, the run ends with status 4. What the host has against an access to an image (a
+full disk) is told; the guest gets an I/O error.
+--screen=live shows the guest's screen in the terminal, and the terminal's keys are the guest's keyboard's; the serial port
+is its second view, and time is the host's. Ctrl-A s changes between the two, Ctrl-A d is Ctrl-Alt-Del, Ctrl-A x leaves.
+At a terminal this is what happens without -kernel, -nographic, -serial and --screen: --screen=none has it not.
+--sendkeys types on the guest's keyboard, in the guest's time and no faster than it takes the keys: a scripted run under
+--clock=virtual is the same each time. Characters are keys of a US keyboard; << is the character <. Between < and >:
+  ret, esc, f1, up, ctrl-alt-del   a key, or several held together; names are those of QEMU's sendkey
+  down*3                           a key pressed three times
+  wait:2s, wait:500ms              nothing, for that time
+  screen:TEXT                      nothing, until TEXT stands on a line of the screen
+  prompt:TEXT                      nothing, until TEXT stands left of the cursor; \> and \\ are the characters
+  pace:100ms                       from now on, that time from key to key (10ms)
+  move:10,-5, click, click:right   the mouse, to the right and up; its buttons
+--sendkeys=@FILE reads them from FILE, where line ends mean nothing and lines that begin with # are comments.
 -no-acpi takes ACPI away: power management hardware and tables.
 -d takes a list of: boot (what was loaded where), exits (port and MMIO accesses, halts), int (interrupts), cpu (the
 registers at the end), firmware (what the BIOS says of its work).
+--screen=text prints the screen as it was at the end, or says which graphics mode it is in; --screen=png:FILE makes a
+picture of it in any mode. Both may be given.
 --json alone writes to standard error when all else has been said; --json=- writes to standard output.
 
 Examples:
   dualvm run -kernel build/guests/hello64.elf
   dualvm run -kernel vmlinuz -initrd initrd.img -append "console=ttyS0" -m 512M
   dualvm run -bios /usr/share/seabios/bios-256k.bin -d firmware --screen=text --timeout 5
+  dualvm run -hda vm-disk.img --screen=png:screen.png --timeout 60
   dualvm run -kernel GUEST --timeout 10 --json=result.json
+  dualvm run -cdrom rescue.iso --sendkeys="<prompt:grub\> >ls<ret><wait:1s>" --screen=text --timeout 60
   dualvm run --engine=kvm --no-rescue --stats -kernel GUEST
 
 )";

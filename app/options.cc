@@ -358,13 +358,34 @@ private:
     void add_console(CLI::App& to) {
         value(to, "--serial", "WHERE", "stdio (the default), none or file:PATH", "Input and output",
               [this](const std::string& text) { set_serial(text); });
-        value(to, "--screen", "text", "Print the screen as it was at the end", "Input and output",
-              [this](const std::string& text) {
-                  options_.screen = choice<bool>("--screen", text, {{"text", true}});
-              });
+        // Each time that it is given: several may be wanted.
+        to.add_option_function<std::string>(
+              "--screen", [this](const std::string& text) { set_screen(text); },
+              "live, text or png:FILE (as it was at the end), or none: see below")
+            ->trigger_on_parse()
+            ->option_text("WHAT")
+            ->group("Input and output");
+        value(to, "--sendkeys", "TEXT", "Keys to press, or @FILE with them: see below", "Input and output",
+              [this](const std::string& text) { options_.sendkeys = text; });
+    }
+    void set_screen(const std::string& text) {
+        constexpr std::string_view kPng = "png:";
+        if (options_.live == LiveChoice::WhereUsual) options_.live = LiveChoice::No;
+        if (text == "live") {
+            options_.live = LiveChoice::Yes;
+        } else if (text == "none") {
+            options_.live = LiveChoice::No;
+        } else if (text == "text") {
+            options_.screen.text = true;
+        } else if (text.starts_with(kPng) && text.size() > kPng.size()) {
+            options_.screen.png_path = text.substr(kPng.size());
+        } else {
+            throw CLI::ValidationError("--screen", fmt::format("'{}' is not one of live, text, png:FILE, none", text));
+        }
     }
     void set_serial(const std::string& text) {
         constexpr std::string_view kFile = "file:";
+        options_.serial_chosen = true;
         if (text == "stdio" || text == "mon:stdio") {
             options_.serial = SerialKind::Stdio;
         } else if (text == "none" || text == "null") {

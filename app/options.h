@@ -20,6 +20,7 @@ enum class Command : u8 { Run, Compare, Probe, Trace, Disasm, Fuzz, Img };
 enum class EngineName : u8 { Auto, Interp, Kvm };
 enum class ColorChoice : u8 { Auto, Always, Never };
 enum class SerialKind : u8 { Stdio, None, File };
+enum class LiveChoice : u8 { WhereUsual, Yes, No };
 
 // Paths of images; empty: no such drive.
 struct DriveOptions {
@@ -85,6 +86,11 @@ struct FuzzCommandOptions {
     std::vector<std::string> replay;    // files with cases, instead of generated ones
 };
 
+struct ScreenOptions {  // --screen
+    bool text = false;
+    std::string png_path;  // empty: no picture
+};
+
 struct Options {
     Command command = Command::Run;
     GuestOptions guest;
@@ -94,8 +100,11 @@ struct Options {
     ColorChoice color = ColorChoice::Auto;
     SerialKind serial = SerialKind::Stdio;
     std::string serial_path;
+    bool serial_chosen = false;  // by the user
     bool statistics = false;
-    bool screen = false;
+    ScreenOptions screen;
+    LiveChoice live = LiveChoice::WhereUsual;
+    std::string sendkeys;  // a script, or @ and the name of a file with one
     unsigned repeat = 1;
     study::TraceOptions trace;
     std::string output_path;  // -o; empty: standard output

@@ -17,12 +17,19 @@ namespace {
 termios original, raw;
 std::atomic<bool> is_raw{false};    // now
 std::atomic<bool> want_raw{false};  // a RawTerminal lives
+std::atomic<bool> retaken{false};
+std::atomic<int> crash_output{-1};
+// The length is set last and taken first: a handler finds all of it or nothing.
+std::array<char, 256> farewell;
+std::atomic<std::size_t> farewell_size{0};
 
 constexpr std::array kCrashes = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
 std::array<struct sigaction, kCrashes.size()> before_crash;
 
 void make_raw() {
-    if (want_raw && may_read_terminal() && tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0) is_raw = true;
+    if (!want_raw || !may_read_terminal() || tcsetattr(STDIN_FILENO, TCSANOW, &raw) != 0) return;
+    is_raw = true;
+    retaken = true;
 }
 
 void default_and_again(int signal) {
@@ -56,6 +63,7 @@ void on_continue(int) {
 
 void on_crash(int signal) {
     restore_terminal();
+    if (const int fd = crash_output; fd >= 0) dup2(fd, STDERR_FILENO);
     for (std::size_t i = 0; i < kCrashes.size(); ++i) {
         if (kCrashes[i] == signal) sigaction(signal, &before_crash[i], nullptr);
     }
@@ -80,8 +88,22 @@ bool may_read_terminal() {
 }
 
 void restore_terminal() {
-    if (is_raw.exchange(false)) tcsetattr(STDIN_FILENO, TCSANOW, &original);
+    if (!is_raw.exchange(false)) return;
+    if (const std::size_t size = farewell_size; size != 0) {
+        [[maybe_unused]] const ssize_t written = write(STDOUT_FILENO, farewell.data(), size);  // the best we can do
+    }
+    tcsetattr(STDIN_FILENO, TCSANOW, &original);
 }
+
+void set_terminal_farewell(std::string_view bytes) {
+    farewell_size = 0;
+    const std::size_t size = bytes.copy(farewell.data(), farewell.size());
+    farewell_size = size == bytes.size() ? size : 0;  // half an escape sequence would be worse than none
+}
+
+void set_crash_output(int fd) { crash_output = fd; }
+
+bool terminal_was_retaken() { return retaken.exchange(false); }
 
 RawTerminal::RawTerminal() {
     if (isatty(STDIN_FILENO) == 0 || !may_read_terminal() || tcgetattr(STDIN_FILENO, &original) != 0) return;
@@ -98,11 +120,13 @@ RawTerminal::RawTerminal() {
     handle(SIGTSTP, on_stop, nullptr);
     handle(SIGCONT, on_continue, nullptr);
     make_raw();
+    retaken = false;
 }
 
 RawTerminal::~RawTerminal() {
     if (!want_raw.exchange(false)) return;
     restore_terminal();
+    if (const int fd = crash_output; fd >= 0) dup2(fd, STDERR_FILENO);
     for (std::size_t i = 0; i < kCrashes.size(); ++i) sigaction(kCrashes[i], &before_crash[i], nullptr);
     handle(SIGTSTP, SIG_DFL, nullptr);
     handle(SIGCONT, SIG_DFL, nullptr);

@@ -5,7 +5,7 @@ Each run's time is its CPU time, the best of several; from it the best time of t
 (size=1) is taken away, so that start-up does not count. The result is the ratio to native, in which the host's speed
 cancels out; start-up is measured by itself, with hello64. Engines take turns, so that a change of the host's speed
 meets them all. --ablation measures instead what each of the interpreter's optimisations gives, --churn what it
-costs to be made to forget things, --memory-sizes what guest memory costs.
+costs to be made to forget things, --memory-sizes what guest memory costs, --linux how Linux boots and reads a disk.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import re
 import sys
 from pathlib import Path
 
+import linux
 import studies
 from host import describe_host
 from runs import ENGINES, Bench, Problem, perf_counts_cycles
@@ -210,6 +211,7 @@ def parse_arguments():
     parser.add_argument("--ablation", action="store_true", help="what each optimisation of interp gives")
     parser.add_argument("--churn", action="store_true", help="what it costs to be made to forget things")
     parser.add_argument("--memory-sizes", action="store_true", help="start-up and memory against guest memory")
+    parser.add_argument("--linux", action="store_true", help="how Linux boots and reads a disk")
     parser.add_argument("--output", help="the JSON file (default: in BUILD/bench)")
     arguments = parser.parse_args()
     if arguments.repeat < 0:
@@ -235,6 +237,9 @@ def main():
         elif arguments.memory_sizes:
             document = measure_sizes(bench, engines, rounds)
             text, name = sizes_report, "sizes"
+        elif arguments.linux:
+            document = {"host": describe_host(bench.build), "rounds": rounds} | linux.measure(bench, engines, rounds)
+            text, name = linux.report, "linux"
         else:
             document = measure_engines(bench, workloads, engines, rounds, arguments)
             text, name = report, "results"

@@ -14,8 +14,13 @@ void put_bios_data(LoadPlan& plan) {
     auto set = [&](u64 address, auto value) { store(area, address - kBiosDataArea, value); };
     set(0x400, u16{0x3f8});                                  // COM1
     set(0x40e, static_cast<u16>(kExtendedBiosData >> 4));    // segment of the extended area
-    set(0x410, u16{1u << 1 | 2u << 4 | 1u << 9});            // equipment: FPU, 80x25 colour, one serial port
+    set(0x410, u16{1u << 1 | 1u << 2 | 2u << 4 | 1u << 9});  // equipment: FPU, mouse, 80x25 colour, a serial port
     set(0x413, static_cast<u16>(kExtendedBiosData / 1024));  // KiB of conventional memory
+    set(0x41a, u16{0x1e});                                   // keyboard buffer: head,
+    set(0x41c, u16{0x1e});                                   // tail,
+    set(0x480, u16{0x1e});                                   // beginning
+    set(0x482, u16{0x3e});                                   // and end
+    set(0x496, u8{0x10});                                    // a keyboard with 101 keys
     set(0x449, u8{3});                                       // video mode 3: 80x25 text
     set(0x44a, u16{80});                                     // columns
     set(0x44c, u16{0x1000});                                 // bytes of a video page

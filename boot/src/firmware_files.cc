@@ -1,4 +1,7 @@
 // What firmware is told about the machine, as files of QEMU's firmware configuration interface.
+#include <algorithm>
+#include <array>
+
 #include "dualvm/boot/acpi.h"
 #include "dualvm/boot/firmware.h"
 #include "dualvm/boot/memory_map.h"
@@ -9,7 +12,7 @@ namespace dualvm::boot {
 
 namespace {
 
-constexpr const char* kVgaBios = "/usr/share/seabios/vgabios-isavga.bin";
+constexpr const char* kVgaBios = "/usr/share/seabios/vgabios-stdvga.bin";
 constexpr u64 kLargestOptionRom = 64 * 1024;
 
 // Where there is RAM; firmware itself works out what of it is its own.
@@ -33,7 +36,10 @@ std::vector<u8> ram_map(const VMem& memory) {
 }  // namespace
 
 std::vector<FirmwareFile> firmware_files(const Machine& machine, bool serial_console) {
-    std::vector<FirmwareFile> files = {{"etc/e820", ram_map(machine.vmem())}};
+    // When there is nothing to boot from, firmware says so and waits: it does not start again after a minute. QEMU,
+    // too, gives -1 unless it is told otherwise (-boot reboot-timeout).
+    const std::vector<u8> for_ever(sizeof(u32), 0xff);
+    std::vector<FirmwareFile> files = {{"etc/e820", ram_map(machine.vmem())}, {"etc/boot-fail-wait", for_ever}};
     if (machine.platform()) {
         AcpiTables acpi = make_acpi_tables(*machine.platform());
         files.push_back({kAcpiLoaderFile, loader_script(acpi)});
@@ -47,10 +53,23 @@ std::vector<FirmwareFile> firmware_files(const Machine& machine, bool serial_con
         files.push_back({"etc/sercon-port", std::move(port)});
     }
     // Without it firmware runs all the same, but shows nothing on the screen.
+    // The name says which PCI function it is for: SeaBIOS then tells the VGA BIOS where on the bus that is.
     if (auto vga = read_image_file(kVgaBios, "VGA BIOS", kLargestOptionRom)) {
-        files.push_back({"vgaroms/vgabios.bin", std::move(*vga)});
+        files.push_back({"pci1234,1111.rom", std::move(*vga)});
     }
     return files;
+}
+
+std::vector<u8> vga_font() {
+    // How such a font begins: an empty character, and the upper half of a smiling face.
+    static constexpr std::array<u8, 24> kBeginning = {0, 0, 0, 0, 0, 0, 0,    0,    0,    0,    0,    0,
+                                                      0, 0, 0, 0, 0, 0, 0x7e, 0x81, 0xa5, 0x81, 0x81, 0xbd};
+    constexpr std::ptrdiff_t kFontBytes = 256 * 16;
+    const auto bios = read_image_file(kVgaBios, "VGA BIOS", kLargestOptionRom);
+    if (!bios) return {};
+    const auto font = std::search(bios->begin(), bios->end(), kBeginning.begin(), kBeginning.end());
+    if (bios->end() - font < kFontBytes) return {};
+    return {font, font + kFontBytes};
 }
 
 }  // namespace dualvm::boot

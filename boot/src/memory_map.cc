@@ -11,6 +11,7 @@ std::vector<MemoryMapEntry> memory_map(const VMem& vmem) {
         if (base < end) map.push_back({.base = base, .size = end - base, .type = type});
     };
     for (const MemoryRegion& region : vmem.regions()) {
+        if (region.device) continue;  // guests find it by the device
         const bool ram = region.kind == RegionKind::Ram;
         if (ram) {
             add(region, 0, kExtendedBiosData, MemoryType::Usable);

@@ -28,7 +28,15 @@ namespace {
 constexpr std::time_t kFixedStart = 946684800;  // 2000-01-01 00:00:00 UTC
 
 // The PC's interrupt wiring.
-enum : unsigned { kIrqTimer = 0, kIrqCom1 = 4, kIrqFloppy = 6, kIrqRtc = 8, kIrqAcpi = 9 };
+enum : unsigned {
+    kIrqTimer = 0,
+    kIrqKeyboard = 1,
+    kIrqCom1 = 4,
+    kIrqFloppy = 6,
+    kIrqRtc = 8,
+    kIrqAcpi = 9,
+    kIrqMouse = 12
+};
 
 constexpr unsigned kTimerInput = 2;  // of the I/O APIC, where the 8259As are joined otherwise
 
@@ -38,7 +46,7 @@ constexpr u8 kResetWhole = 6;
 constexpr u16 kAcpiBase = 0x600;  // where SeaBIOS puts it, too
 
 // Places on PCI bus 0, as on QEMU's "pc".
-enum : unsigned { kHostBridgeSlot = 0, kPiix3Slot = 1 };
+enum : unsigned { kHostBridgeSlot = 0, kPiix3Slot = 1, kVgaSlot = 2 };
 // Where PCI's interrupts may lead, and its memory may lie.
 constexpr u16 kPciInterrupts = 1u << 5 | 1u << 10 | 1u << 11;
 constexpr u32 kPciMemory = VMem::kHoleBase;
@@ -77,6 +85,7 @@ Platform describe(bool floppy) {
     p.io_apic = IoApic::kUsualBase;
     p.timer_input = kTimerInput;
     p.level_inputs = 1u << kIrqAcpi | kPciInterrupts;
+    p.keyboard = p.mouse = true;
     p.com1 = true;
     p.floppy = floppy;
     p.pci = true;
@@ -148,8 +157,13 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     auto& rtc =
         machine.own(std::make_unique<RtcMc146818>(clock, isa_interrupt(kIrqRtc), start, machine.vmem().ram_size()));
     auto& com1 = machine.own(std::make_unique<Uart16550>(clock, isa_interrupt(kIrqCom1), config.serial_output));
-    auto& vga = machine.own(std::make_unique<VgaText>(clock));
-    auto& keyboard = machine.own(std::make_unique<I8042>(machine));
+    auto adapter =
+        Vga::create(machine, config.firmware ? Vga::AfterReset::Nothing : Vga::AfterReset::Text, config.video_memory);
+    if (!adapter) return tl::unexpected(adapter.error());
+    auto& vga = machine.own(std::move(*adapter));
+    auto& keyboard = machine.own(
+        std::make_unique<I8042>(machine, isa_interrupt(kIrqKeyboard), isa_interrupt(kIrqMouse),
+                                config.firmware ? I8042::AfterReset::PowerOn : I8042::AfterReset::BiosDone));
     auto& port92 = machine.own(std::make_unique<SystemControlPort>(machine));
 
     auto& dma = machine.own(std::make_unique<Dma8237Pair>(machine.vmem()));
@@ -171,6 +185,7 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     bus.attach(kHostBridgeSlot, 0, host_bridge);
     bus.attach(kPiix3Slot, 0, isa_bridge);
     bus.attach(kPiix3Slot, 1, ide);
+    bus.attach(kVgaSlot, 0, vga);
     std::function<void()> set_up;
     if (!config.firmware) set_up = [&bus, &isa_bridge, &pic] { set_up_pci(bus, isa_bridge, pic); };
     // Reset after all that is on the bus: it finds them as they are after a reset.
@@ -182,6 +197,7 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     machine.set_interrupt_source(&local_apic);
     pc->com1_ = &com1;
     pc->vga_ = &vga;
+    pc->keyboard_ = &keyboard;
     pc->rtc_ = &rtc;
     pc->fw_cfg_ = &fw_cfg;
 
@@ -192,14 +208,15 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
         {0x4d0, 2, &pic, Pic8259Pair::kEdgeLevel},
         {0x40, 4, &pit, 0},
         {0x61, 1, &pit, Pit8254::kPort61},
-        {0x60, 1, &keyboard, 0},
-        {0x64, 1, &keyboard, 1},
+        {0x60, 1, &keyboard, I8042::kData},
+        {0x64, 1, &keyboard, I8042::kCommand},
         {0x70, 2, &rtc, 0},
         {0x80, 1, &post, 0},
         {0x92, 1, &port92, 0},
         {0xe9, 1, &console, 0},
         {0xf4, 4, &exit, 0},
-        {VgaText::kPorts, VgaText::kPortsSize, &vga, VgaText::kPortsOffset},
+        {Vga::kPorts, Vga::kPortsSize, &vga, Vga::kPortsOffset},
+        {Vga::kVbePorts, Vga::kVbePortsSize, &vga.not_posted(), Vga::kVbeOffset},
         {0x3f8, 8, &com1, 0},
         {kIdeCommand[0], 8, &ide, Piix3Ide::kCommandBlock},
         {kIdeControl[0], 1, &ide, Piix3Ide::kControl},
@@ -217,10 +234,10 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
             return tl::unexpected(added.error());
         }
     }
-    if (auto hole = machine.vmem().punch_hole(VgaText::kWindow, VgaText::kWindowSize); !hole) {
+    if (auto hole = machine.vmem().punch_hole(Vga::kWindow, Vga::kWindowSize); !hole) {
         return tl::unexpected(hole.error());
     }
-    if (auto added = machine.vio().mmio().add(VgaText::kWindow, VgaText::kWindowSize, vga); !added) {
+    if (auto added = machine.vio().mmio().add(Vga::kWindow, Vga::kWindowSize, vga); !added) {
         return tl::unexpected(added.error());
     }
     if (auto added = machine.vio().mmio().add(I440Fx::kBase, I440Fx::kSize, host_bridge); !added) {

@@ -131,7 +131,7 @@ void PciBus::unplace(PciFunction& function, unsigned index) {
     if (!bar.at) return;
     if (bar.device != nullptr) space_of(bar).remove(*bar.at);
     bar.at.reset();
-    if (bar.device == nullptr) function.bar_moved(index, bar.at);
+    function.bar_moved(index, bar.at);
 }
 
 void PciBus::place(PciFunction& function, unsigned index) {
@@ -140,7 +140,7 @@ void PciBus::place(PciFunction& function, unsigned index) {
     if (bar.at == base || !base) return;
     if (bar.device != nullptr && !space_of(bar).add(*base, bar.size, *bar.device, bar.device_offset)) return;
     bar.at = base;
-    if (bar.device == nullptr) function.bar_moved(index, bar.at);
+    function.bar_moved(index, bar.at);
 }
 
 // First all leave that want to be elsewhere: two may change places.

@@ -100,7 +100,8 @@ static uint64_t made_task(void) {
     const bool wide = !one_in(3);
     const uint32_t limit = one_in(8) ? below(0x70) : wide ? 0x67 + below(0x20) : 0x2b + below(0x20);
     const uint32_t type = (wide ? 9u : 1u) | (one_in(4) ? 2 : 0);
-    return segment(kTasks + 0x200 + 0x100 * below(kMadeTasks), limit, rights(type), 0);
+    // The last is an image of 16 bits, whose registers would be taken for CR3.
+    return segment(kTasks + 0x200 + 0x100 * below(wide ? kMadeTasks - 1 : kMadeTasks), limit, rights(type), 0);
 }
 
 static uint64_t made_descriptor(void) {

@@ -44,7 +44,7 @@ BlockCache::BlockCache(State& state, u64 bytes)
       buckets_(kBuckets) {
     arena_ = std::unique_ptr<u8, FreeDeleter>(static_cast<u8*>(std::malloc(arena_bytes_)));
     state.recent = recent_.get();
-    u64 pages = 0;
+    u64 pages = VMem::kHoleEnd / kPageSize;  // a device's memory can come to lie anywhere below
     for (const MemoryRegion& r : state.machine->vmem().regions()) pages = std::max(pages, r.end() / kPageSize);
     // calloc: of these tables only the parts that are used cost memory.
     pages_ = pages;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <utility>
 
 #include "block_cache.h"
 #include "breakpoints.h"
@@ -129,6 +130,7 @@ private:
     bool between_instructions() const;
     void deliver_pending_events();
     void fault_at(u64 rip);
+    void trap(u64 causes);
     void run_slice();
     void run_chain(Block* block);
     void step();
@@ -315,11 +317,15 @@ void Interpreter::link(const Op* op, bool taken, Block* to) {
 void Interpreter::step() {
     State& s = *state_;
     const u64 rip = s.cpu.general.rip;
-    const bool trap = (s.cpu.general.rflags & rflags::TF) != 0;
+    const bool stepping = (s.cpu.general.rflags & rflags::TF) != 0;
     EventGroup& e = s.cpu.events;
+    // Behind a load of SS instruction breakpoints do not count, and data breakpoints that it hit wait for one
+    // instruction more: the stack is not whole before (SDM vol. 3A, 6.8.3).
+    const bool behind_ss = e.interrupt_shadow_mov_ss;
+    const u64 held = std::exchange(s.held_data_hits, 0);
     e.interrupt_shadow_sti = e.interrupt_shadow_mov_ss = false;
     const bool resumed = (s.cpu.general.rflags & rflags::RF) != 0;
-    if (!resumed && hits_instruction_breakpoint(s)) {
+    if (!resumed && !behind_ss && hits_instruction_breakpoint(s)) {
         --s.ticks;
         fault_at(rip);
         return;
@@ -333,19 +339,29 @@ void Interpreter::step() {
     switch (flow) {
         case Flow::Next: break;
         case Flow::Again: s.cpu.general.rip = rip; break;
-        case Flow::Fault: fault_at(rip); return;
+        case Flow::Fault:
+            fault_at(rip);
+            if (held != 0 && !shutdown_) trap(held);  // at the first instruction of the fault's handler
+            return;
         case Flow::Halt: e.halted = true; break;
         case Flow::Jump: blocks_->refresh_mode(s); break;
     }
     if (resumed) s.cpu.general.rflags &= ~rflags::RF;  // it lives for one instruction (SDM vol. 3B, 17.3.1.1)
     // Traps come behind the instruction; loading SS holds them back for one more (SDM vol. 3B, 17.3.1.2, 17.3.1.4).
-    u64 causes = s.watched_data_hits;
-    if (trap && !(flow == Flow::Jump && enters_handler(block->insns[0]))) causes |= kDr6SingleStep;
-    if (causes != 0 && !e.interrupt_shadow_mov_ss) {
-        s.cpu.debug.dr6 |= causes;
-        s.raise(DB);
-        fault_at(s.cpu.general.rip);
+    u64 causes = s.watched_data_hits | held;
+    if (stepping && !(flow == Flow::Jump && enters_handler(block->insns[0]))) causes |= kDr6SingleStep;
+    if (e.interrupt_shadow_mov_ss) {
+        s.held_data_hits = causes & ~kDr6SingleStep;
+    } else if (causes != 0) {
+        trap(causes);
     }
+}
+
+// #DB behind an instruction.
+void Interpreter::trap(u64 causes) {
+    state_->cpu.debug.dr6 |= causes;
+    state_->raise(DB);
+    fault_at(state_->cpu.general.rip);
 }
 
 }  // namespace

@@ -45,6 +45,12 @@ bool switch_to_interrupt_stack(State& s, u32 ist, u32 ext) {
     return read_tss(s, 28 + 8 * ist, 8, ext, s.cpu.general.gpr[RSP]);
 }
 
+bool check_target(State& s, const Descriptor& code, u64 rip, u32 ext) {
+    const bool to_64bit = s.long_mode_active() && code.is_64bit();
+    const bool within = to_64bit ? is_canonical(rip) : (rip & 0xffffffff) <= code.limit();
+    return within || fault(s, GP, ext);
+}
+
 bool install_code_segment(State& s, u16 selector, const Descriptor& descriptor, u32 cpl) {
     if (!mark_accessed(s, descriptor)) return false;
     s.cpu.segments.seg[CS] = descriptor.segment(with_rpl(selector, cpl));

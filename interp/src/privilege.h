@@ -42,6 +42,10 @@ bool switch_to_inner_stack(State& s, u32 level, u32 ext);
 // In IA-32e mode, RSP from an entry of the interrupt stack table, 1-7 (6.14.5).
 bool switch_to_interrupt_stack(State& s, u32 ist, u32 ext);
 
+// Is `rip` within the limit of the code segment that a transfer goes to, or canonical if that is 64-bit code? Else
+// #GP(ext): before anything is pushed, and before the descriptor is marked accessed.
+bool check_target(State& s, const Descriptor& code, u64 rip, u32 ext);
+
 // Installs CS for execution at privilege `cpl` from a descriptor that was checked; sets its accessed bit.
 bool install_code_segment(State& s, u16 selector, const Descriptor& descriptor, u32 cpl);
 

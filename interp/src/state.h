@@ -97,6 +97,7 @@ struct State {
 
     bool watching_data = false;  // data accesses are told to note_data_access()
     u64 watched_data_hits = 0;   // DR6 bits of the data breakpoints that the instruction has hit
+    u64 held_data_hits = 0;      // those of a load of SS: they wait for the end of the next instruction
 
     Optimisations use;
 

@@ -23,6 +23,10 @@ Nanoseconds Clock::next_deadline() const {
     return next;
 }
 
+bool Clock::can_wake_guest() const {
+    return std::any_of(timers_.begin(), timers_.end(), [](const Timer* t) { return t->armed() && !t->watch_only_; });
+}
+
 unsigned Clock::fire_due() {
     unsigned fired = 0;
     const Nanoseconds limit = now();

@@ -53,17 +53,28 @@ u64 load(const u8* from, unsigned size) {
     return value;
 }
 
+// The bus is slow, and a timer may be due when it has answered: before the instructions that the engine was given for
+// the way there are used up.
+void port_cycle(Machine& machine) {
+    VirtualClock* clock = machine.virtual_clock();
+    if (clock == nullptr) return;
+    clock->wait_for_bus();
+    if (clock->next_deadline() <= clock->now()) machine.set_attention();
+}
+
 Outcome dispatch(Machine& machine, Exit& exit) {
     VIo& vio = machine.vio();
     switch (exit.kind) {
         case ExitKind::PortRead:
             for (u32 i = 0; i < exit.count; ++i) {
+                port_cycle(machine);
                 const u64 value = vio.read_port(static_cast<u16>(exit.address), exit.size);
                 std::memcpy(exit.data + u64{i} * exit.size, &value, exit.size);
             }
             return Outcome::Continue;
         case ExitKind::PortWrite:
             for (u32 i = 0; i < exit.count; ++i) {
+                port_cycle(machine);
                 vio.write_port(static_cast<u16>(exit.address), exit.size,
                                load(exit.data + u64{i} * exit.size, exit.size));
             }

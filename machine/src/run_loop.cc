@@ -164,7 +164,7 @@ private:
             }
             const Nanoseconds deadline = machine_.clock().next_deadline();
             const bool input = hooks_.input_possible && hooks_.input_possible();
-            if (!interruptible || (deadline == kNever && !input)) {
+            if (!interruptible || (!machine_.clock().can_wake_guest() && !input)) {
                 return ended(ExitStatus::Clean, "halted",
                              interruptible ? "the guest halted with nothing left that could wake it"
                                            : "the guest halted with interrupts disabled");

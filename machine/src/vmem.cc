@@ -46,6 +46,8 @@ Expected<std::unique_ptr<VMem>> VMem::create(u64 mebibytes) {
     return vmem;
 }
 
+void VMem::Unmapped::operator()(u8* p) const { munmap(p, size); }
+
 VMem::~VMem() {
     if (mapping_ != nullptr) munmap(mapping_, mapping_size_);
 }
@@ -57,8 +59,14 @@ void VMem::sort_regions() {
 void VMem::number_pages() {
     u64 page = 0;
     for (MemoryRegion& r : regions_) {
+        if (r.device) continue;
         r.first_page = page;
         page += r.size / kPageSize;
+    }
+    // Behind all others, with a place or without: when one moves, no page gets another number.
+    for (DeviceMemory& memory : device_memory_) {
+        memory.first_page = page;
+        page += memory.size / kPageSize;
     }
     page_count_ = page;
     ++map_generation_;
@@ -166,7 +174,8 @@ void VMem::apply_shadows() {
     std::vector<MemoryRegion> joined;
     for (const MemoryRegion& r : regions_) {
         MemoryRegion* last = joined.empty() ? nullptr : &joined.back();
-        if (last != nullptr && last->end() == r.base && last->host + last->size == r.host && last->kind == r.kind) {
+        if (last != nullptr && last->end() == r.base && last->host + last->size == r.host && last->kind == r.kind &&
+            !last->device && !r.device) {
             last->size += r.size;
         } else {
             joined.push_back(r);
@@ -174,6 +183,59 @@ void VMem::apply_shadows() {
     }
     regions_ = std::move(joined);
     number_pages();
+}
+
+VMem::Mapping VMem::map_zeros(u64 size) {
+    void* p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return {p != MAP_FAILED ? static_cast<u8*>(p) : nullptr, Unmapped{size}};
+}
+
+Expected<std::size_t> VMem::add_device_memory(u64 size) {
+    if (size == 0 || (size & kPageMask) != 0) {
+        return fail(ExitStatus::BadImage, fmt::format("device memory of {:#x} bytes is not whole pages", size));
+    }
+    Mapping bytes = map_zeros(size);
+    if (bytes == nullptr) {
+        return fail(ExitStatus::BadImage, fmt::format("cannot map {} MiB of device memory: {}; close other programs",
+                                                      size >> 20, std::strerror(errno)));
+    }
+    device_memory_.push_back({.bytes = std::move(bytes), .size = size});
+    renumber();
+    return device_memory_.size() - 1;
+}
+
+std::span<u8> VMem::device_memory(std::size_t number) const {
+    const DeviceMemory& memory = device_memory_[number];
+    return {memory.bytes.get(), memory.size};
+}
+
+bool VMem::place_device_memory(std::size_t number, std::optional<u64> base) {
+    const DeviceMemory& memory = device_memory_[number];
+    const u8* host = memory.bytes.get();
+    const auto gone = std::erase_if(regions_, [host](const MemoryRegion& r) { return r.device && r.host == host; });
+    bool placed = false;
+    if (base && (*base & kPageMask) == 0 && *base + memory.size > *base) {
+        const u64 end = *base + memory.size;
+        placed = std::none_of(regions_.begin(), regions_.end(),
+                              [&](const MemoryRegion& r) { return r.base < end && *base < r.end(); });
+    }
+    if (placed) {
+        regions_.push_back({.base = *base,
+                            .size = memory.size,
+                            .kind = RegionKind::Ram,
+                            .host = memory.bytes.get(),
+                            .first_page = memory.first_page,
+                            .device = true});
+        sort_regions();
+    }
+    if (placed || gone != 0) ++map_generation_;
+    return placed || !base;
+}
+
+void VMem::clear_device_memory(std::size_t number) {
+    const DeviceMemory& memory = device_memory_[number];
+    // Of private anonymous memory, pages that are given back are zeros when touched again (madvise(2)).
+    if (madvise(memory.bytes.get(), memory.size, MADV_DONTNEED) != 0) std::memset(memory.bytes.get(), 0, memory.size);
 }
 
 const MemoryRegion* VMem::find(u64 address) const {

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import struct
 from pathlib import Path
 
 from cli import BAD_IMAGE, LIMIT, TRIPLE_FAULT, CliTest, dualvm, guest, main, run_guest
@@ -135,6 +136,30 @@ class Screen(CliTest):
         result = dualvm("run", "--engine=interp", "-kernel", self.sector(), "--screen=text")
         self.assert_status(result, 0)
         self.assertEqual(result.stderr, "Hi\n")
+
+    def test_graphics_as_text_is_a_line(self):
+        result = run_guest("graphics", "-append", "mode=0x13", "--screen=text")
+        self.assert_status(result, 0)
+        self.assertRegex(result.stderr, r"^\(graphics mode: 320 x 200 pixels of 8 bits; .*\)\n$")
+
+    def test_png(self):
+        picture = self.folder / "screen.png"
+        result = dualvm("run", "--engine=interp", "-kernel", self.sector(), f"--screen=png:{picture}", "--screen=text")
+        self.assert_status(result, 0)
+        self.assertEqual(result.stderr, "Hi\n")
+        data = picture.read_bytes()
+        self.assertEqual(data[:8], b"\x89PNG\r\n\x1a\n")
+        self.assertEqual(struct.unpack(">II", data[16:24]), (720, 400))
+        self.assertEqual(data[-8:-4], b"IEND")
+        self.assertEqual(sorted(f.name for f in self.folder.iterdir()), ["screen.png", "sector"])
+
+    def test_a_png_that_cannot_be_written(self):
+        result = dualvm("run", "--engine=interp", "-kernel", self.sector(), f"--screen=png:{self.folder}/none/screen.png")
+        self.assert_status(result, BAD_IMAGE)
+        self.assertIn("cannot write", result.stderr)
+        result = dualvm("run", "--engine=interp", "-kernel", self.sector(), "--screen=png:/dev/full")
+        self.assert_status(result, BAD_IMAGE)
+        self.assertIn("cannot write /dev/full", result.stderr)
 
     def test_a_hint_if_there_is_only_a_screen(self):
         result = dualvm("run", "--engine=interp", "-kernel", self.sector())

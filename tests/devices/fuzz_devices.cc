@@ -55,6 +55,19 @@ void access(Machine& machine, Life& life, u8 what) {
     write ? vio.write_port(port, port_size, life.number(port_size)) : void(vio.read_port(port, port_size));
 }
 
+void use_keyboard_and_mouse(devices::I8042& controller, Life& life, u8 what) {
+    const auto& names = devices::key_names();
+    const devices::Key key = names[life.byte() % names.size()].key;
+    switch (what >> 3 & 3) {
+        case 0: controller.keyboard().press(key); break;
+        case 1: controller.keyboard().release(key); break;
+        case 2: controller.mouse().set_buttons(life.byte()); break;
+        default:
+            controller.mouse().move(static_cast<i16>(life.number(2)), static_cast<i8>(life.byte()),
+                                    static_cast<i8>(life.byte()));
+    }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
@@ -72,7 +85,13 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
                 clock.skip_to(clock.now() + life.number(1 + (what >> 3 & 3)));
                 clock.fire_due();
                 break;
-            case 1: pc->serial_input(life.rest(what >> 3)); break;
+            case 1:
+                if ((what & 0x80) == 0) {
+                    pc->serial_input(life.rest(what >> 3 & 15));
+                } else {
+                    use_keyboard_and_mouse(pc->keyboard_controller(), life, what);
+                }
+                break;
             case 2:
                 if (machine->interrupt_pending()) machine->acknowledge_interrupt();
                 if (what & 0x80) {  // memory, for devices that look there

@@ -33,13 +33,12 @@ struct Subject {
         const IoRange& range = ranges[random() % ranges.size()];
         const auto port = static_cast<u16>(range.base + random() % range.size);
         const u64 value = random();
-        const u8 key[] = {static_cast<u8>(value)};
         machine->take_request();
         switch (random() % 8) {
             case 0:
             case 1:
             case 2: vio.write_port(port, 1, value); return 0;
-            case 3: pc->serial_input(key); return 0;
+            case 3: input(value); return 0;
             case 4: {
                 // Now and then a timer is due and has not fired yet.
                 VirtualClock& clock = *machine->virtual_clock();
@@ -59,6 +58,18 @@ struct Subject {
                     }
                 }
             default: return vio.read_port(port, 1);
+        }
+    }
+
+    void input(u64 value) {
+        I8042& controller = pc->keyboard_controller();
+        const Key key = key_names()[value / 4 % 8].key;
+        const u8 byte[] = {static_cast<u8>(value)};
+        switch (value % 4) {
+            case 0: pc->serial_input(byte); break;
+            case 1: controller.keyboard().press(key); break;
+            case 2: controller.keyboard().release(key); break;
+            default: controller.mouse().move(static_cast<i8>(value >> 2), static_cast<i8>(value >> 10), 1); break;
         }
     }
 

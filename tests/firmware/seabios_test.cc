@@ -97,6 +97,15 @@ using WithoutADisk = SeaBios;
 TEST_P(WithoutADisk, ItSaysOnTheScreenThatThereIsNothingToBoot) {
     const RunResult result = run(/*with_floppy=*/false, 40'000'000);
     EXPECT_NE(pc->vga().text().find("No bootable device"), std::string::npos) << result.text << '\n' << log;
+    EXPECT_NE(log.find("VBE DISPI: lfb_addr="), std::string::npos) << "the VGA BIOS finds the frame buffer\n" << log;
+    // The VGA BIOS has loaded font and palette: letters are grey on black, and many dots of the first line are lit.
+    const devices::Picture picture = pc->vga().picture();
+    ASSERT_EQ(picture.width, 720u);
+    ASSERT_EQ(picture.height, 400u);
+    unsigned lit = 0;
+    for (std::size_t i = 0; i < std::size_t{720} * 16 * 3; i += 3) lit += picture.rgb[i] == 0xa8 ? 1 : 0;
+    EXPECT_GT(lit, 500u);
+    EXPECT_LT(lit, 3000u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, WithoutADisk, testing::Values("interp"));

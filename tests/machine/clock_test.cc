@@ -60,5 +60,20 @@ TEST(Clock, SaysWhenADeadlineComesEarlier) {
     EXPECT_EQ(told, 2);
 }
 
+TEST(Clock, ATimerThatOnlyWatchesWakesNoGuest) {
+    VirtualClock clock;
+    Timer watch(clock, [] {}), alarm(clock, [] {});
+    EXPECT_FALSE(clock.can_wake_guest());
+    watch.watch_only(true);
+    watch.arm(10);
+    EXPECT_FALSE(clock.can_wake_guest());
+    EXPECT_EQ(clock.next_deadline(), 10u);
+    alarm.arm(20);
+    EXPECT_TRUE(clock.can_wake_guest());
+    alarm.disarm();
+    watch.watch_only(false);
+    EXPECT_TRUE(clock.can_wake_guest());
+}
+
 }  // namespace
 }  // namespace dualvm

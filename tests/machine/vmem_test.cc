@@ -74,5 +74,51 @@ TEST(VMem, MoreThanThreeGibibytesLiesAboveFour) {
     EXPECT_EQ(m->find(0x100100000), nullptr);
 }
 
+TEST(VMem, DeviceMemoryIsRamWhereverItIsPlaced) {
+    auto m = *VMem::create(2);
+    const std::size_t number = *m->add_device_memory(0x10000);
+    m->device_memory(number)[0x1234] = 0x42;
+    EXPECT_EQ(m->find(0xd0000000), nullptr);
+    const u64 generation = m->map_generation();
+    ASSERT_TRUE(m->place_device_memory(number, 0xd0000000));
+    EXPECT_GT(m->map_generation(), generation);
+    u8 byte = 0;
+    EXPECT_TRUE(m->read_value(0xd0001234, byte));
+    EXPECT_EQ(byte, 0x42);
+    EXPECT_TRUE(m->write_value<u8>(0xd000ffff, 7));
+    EXPECT_EQ(m->device_memory(number)[0xffff], 7);
+    ASSERT_TRUE(m->place_device_memory(number, std::nullopt));
+    EXPECT_FALSE(m->read_value(0xd0001234, byte));
+    m->clear_device_memory(number);
+    EXPECT_EQ(m->device_memory(number)[0x1234], 0);
+}
+
+TEST(VMem, DeviceMemoryLiesOverNothing) {
+    auto m = *VMem::create(2);
+    const std::size_t first = *m->add_device_memory(0x10000), second = *m->add_device_memory(0x10000);
+    EXPECT_FALSE(m->place_device_memory(first, 0x100000)) << "RAM";
+    EXPECT_FALSE(m->place_device_memory(first, 0x1f8000)) << "half of it";
+    EXPECT_FALSE(m->place_device_memory(first, 0xd0000800)) << "not page-aligned";
+    EXPECT_FALSE(m->place_device_memory(first, ~u64{0} & ~kPageMask)) << "around the end";
+    EXPECT_TRUE(m->place_device_memory(first, 0xd0000000));
+    EXPECT_FALSE(m->place_device_memory(second, 0xd000f000)) << "the other";
+    EXPECT_TRUE(m->place_device_memory(second, 0xd0010000));
+    EXPECT_FALSE(m->place_device_memory(second, 0)) << "then it is nowhere";
+    EXPECT_EQ(m->find(0xd0010000), nullptr);
+    EXPECT_FALSE(m->add_device_memory(100));
+}
+
+TEST(VMem, DeviceMemoryKeepsItsPagesInTheDirtyAccount) {
+    auto m = *VMem::create(2);
+    const std::size_t number = *m->add_device_memory(0x10000);
+    m->mark_dirty(0x1000);
+    ASSERT_TRUE(m->place_device_memory(number, 0xd0000000));
+    m->mark_dirty(0xd0003000);
+    ASSERT_TRUE(m->place_device_memory(number, 0xe0000000));
+    EXPECT_TRUE(m->is_dirty(0xe0003000));
+    EXPECT_TRUE(m->is_dirty(0x1000));
+    EXPECT_EQ(m->dirty_pages(), 2u);
+}
+
 }  // namespace
 }  // namespace dualvm

@@ -7,13 +7,13 @@ import time
 
 
 class Terminal:
-    def __init__(self, command, seconds):
+    def __init__(self, command, seconds, folder=None):
         self.shown = b""
         self.deadline = time.monotonic() + seconds
         self.ours, theirs = pty.openpty()
         # Standard error stays apart: it is dualvm's, not the guest's.
         self.program = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE,
-                                        start_new_session=True)
+                                        start_new_session=True, cwd=folder)
         os.close(theirs)
 
     def read_some(self):

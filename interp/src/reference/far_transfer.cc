@@ -106,7 +106,7 @@ bool through_call_gate(State& s, u16 gate_selector, Descriptor& gate, bool call,
     const u32 count = s.long_mode_active() ? 0 : gate.gate_parameters();
     std::array<u64, 31> parameters{};
     if (inner && (!read_parameters(s, size, count, parameters) || !switch_to_inner_stack(s, level, 0))) return false;
-    if (!install_code_segment(s, selector, code, level)) return false;
+    if (!check_target(s, code, offset, 0) || !install_code_segment(s, selector, code, level)) return false;
     privilege_changed(s);
     if (!install_instruction_pointer(s, offset, 0)) return false;
     if (call && !push_gate_frame(s, size, inner, count, parameters, old)) {
@@ -145,6 +145,8 @@ bool transfer(State& s, const Insn& insn, bool call, const Transaction& old) {
     FarPointer target;
     if (!read_far_pointer(s, insn, target)) return false;
     if (!has_descriptors(s)) {
+        const u64 limit = s.virtual8086() ? 0xffff : s.cpu.segments.seg[CS].limit;
+        if (target.offset > limit) return fault(s, GP, 0);
         if (call && !push_return_address(s, insn.operand_size)) return false;
         if (s.virtual8086())
             s.cpu.segments.seg[CS] = virtual8086_segment(target.selector);
@@ -157,7 +159,7 @@ bool transfer(State& s, const Insn& insn, bool call, const Transaction& old) {
     if (!fetch_descriptor(s, target.selector, GP, 0, d)) return false;
     if (d.is_system()) return to_system_descriptor(s, target.selector, d, call, old);
     if (!d.is_code()) return fault(s, GP, selector_error(target.selector));
-    if (!check_direct_target(s, target.selector, d)) return false;
+    if (!check_direct_target(s, target.selector, d) || !check_target(s, d, target.offset, 0)) return false;
     if (call && !push_return_address(s, insn.operand_size)) return false;
     return install_code_segment(s, target.selector, d, s.cpu.cpl()) && install_instruction_pointer(s, target.offset, 0);
 }
@@ -204,13 +206,16 @@ bool return_to(State& s, u16 selector, u64 rip, unsigned size, u64 release, bool
 
     set_stack_pointer(s, s.cpu.general.gpr[RSP] + release);
     if (level == old_cpl && !always_pops_stack)
-        return install_code_segment(s, selector, code, level) && install_instruction_pointer(s, rip, 0);
+        return check_target(s, code, rip, 0) && install_code_segment(s, selector, code, level) &&
+               install_instruction_pointer(s, rip, 0);
 
     u64 stack_pointer = 0, stack_selector = 0;
     Segment stack;
     if (!pop(s, size, stack_pointer) || !pop(s, size, stack_selector)) return false;
     if (!returned_stack_segment(s, static_cast<u16>(stack_selector), level, to_64bit, stack)) return false;
-    if (!install_code_segment(s, selector, code, level) || !install_instruction_pointer(s, rip, 0)) return false;
+    if (!check_target(s, code, rip, 0) || !install_code_segment(s, selector, code, level) ||
+        !install_instruction_pointer(s, rip, 0))
+        return false;
     s.cpu.segments.seg[SS] = stack;
     // A 16-bit stack takes only SP; the rest of ESP stays the inner level's.
     set_stack_pointer(s, stack_pointer + release);

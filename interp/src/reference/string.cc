@@ -63,8 +63,9 @@ Flow repeat(const Run& run, u64 at_once, One element, Bulk bulk) {
     State& s = run.s;
     if (!run.insn.rep && !run.insn.repne) return element() == Element::Fault ? Flow::Fault : Flow::Next;
     clear_upper_halves(run, {RCX});
-    // With TF set, the single-step trap comes behind every element (SDM vol. 3B, 17.3.1.4).
-    u64 budget = flag(s, rflags::TF) ? 1 : at_once;
+    // With TF set, the single-step trap comes behind every element, and so does that of a data breakpoint behind the
+    // element that hit it (SDM vol. 3B, 17.3.1.2, 17.3.1.4).
+    u64 budget = flag(s, rflags::TF) || s.watching_data ? 1 : at_once;
     // What writes over its own code goes on to its end, as on CPUs, which do not fetch it again for each element.
     while (true) {
         const u64 left = s.cpu.general.gpr[RCX] & run.mask;

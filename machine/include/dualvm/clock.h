@@ -29,12 +29,15 @@ public:
     void disarm() { deadline_ = kNever; }
     bool armed() const { return deadline_ != kNever; }
     Nanoseconds deadline() const { return deadline_; }
+    // A timer that only looks at the guest: if nothing else is armed, a guest that sleeps will not wake.
+    void watch_only(bool only) { watch_only_ = only; }
 
 private:
     friend class Clock;
     Clock& clock_;
     std::function<void()> on_fire_;
     Nanoseconds deadline_ = kNever;
+    bool watch_only_ = false;
 };
 
 class Clock {
@@ -51,6 +54,8 @@ public:
 
     // The earliest deadline of all armed timers, kNever if there is none.
     Nanoseconds next_deadline() const;
+    // True if an armed timer may do something to the guest.
+    bool can_wake_guest() const;
     // Fires, in order of their deadlines, all timers that are due now. Returns how many.
     unsigned fire_due();
     // Called whenever a timer is armed earlier than the earliest so far (an engine may have to come back sooner).
@@ -66,6 +71,9 @@ class VirtualClock final : public Clock {
 public:
     // One instruction takes one nanosecond: a CPU of 1000 million instructions a second.
     static constexpr Nanoseconds kNanosecondsPerInstruction = 1;
+    // An access to a port takes as long as on the bus that PCs' ports are on: 6 cycles of ISA's 8.33 MHz for a byte
+    // (82371SB data sheet, "ISA interface"). Guests that wait by reading a timer's port need few reads, as on a PC.
+    static constexpr Nanoseconds kNanosecondsPerPortAccess = 720;
 
     Nanoseconds now() const override { return instructions_ * kNanosecondsPerInstruction + skipped_; }
     bool is_virtual() const override { return true; }
@@ -75,6 +83,8 @@ public:
     u64 instructions() const { return instructions_; }
     // Time passes with no instruction executed (HLT): to `when`, if that is in the future.
     void skip_to(Nanoseconds when);
+    // Time passes while the CPU waits for the bus.
+    void wait_for_bus() { skipped_ += kNanosecondsPerPortAccess; }
     Nanoseconds skipped() const { return skipped_; }
     void restore(u64 instructions, Nanoseconds skipped) {
         instructions_ = instructions;

@@ -45,8 +45,10 @@ public:
     const IoRange* find(u64 address) const;
     const std::vector<IoRange>& ranges() const { return ranges_; }
     u64 limit() const { return limit_; }
-    // Grows whenever a range comes or goes.
+    // Grows whenever a range comes or goes, and whenever writes to one may be postponed that might not, or the reverse.
     u64 generation() const { return generation_; }
+    // For a device whose posted_writes() is another from now on.
+    void posting_changed() { ++generation_; }
 
 private:
     const char* name_;

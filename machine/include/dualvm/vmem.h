@@ -2,8 +2,9 @@
 //
 // RAM and ROM regions over one host mapping; holes belong to vIO's MMIO space. All access from outside an engine goes
 // through bounds-checked accessors; engines alone may ask for host pointers. One account of dirty pages is filled by
-// both engines and by devices. RAM as a PC has it: 0-9FFFFh, A0000h-FFFFFh (VGA hole, ROM area as RAM), 100000h up to
-// 3 GiB, and what is more than 3 GiB from 4 GiB on (below 4 GiB live the PC's MMIO devices).
+// both engines and by devices. Memory of devices (a graphics adapter's) is a region like RAM wherever the guest puts
+// it, but over nothing else. RAM as a PC has it: 0-9FFFFh, A0000h-FFFFFh (VGA hole, ROM area as RAM), 100000h up to 3
+// GiB, and what is more than 3 GiB from 4 GiB on (below 4 GiB live the PC's MMIO devices).
 #pragma once
 
 #include <array>
@@ -11,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <new>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -25,8 +27,9 @@ struct MemoryRegion {
     u64 base = 0;  // guest-physical, page-aligned
     u64 size = 0;  // bytes, page-aligned
     RegionKind kind = RegionKind::Ram;
-    u8* host = nullptr;  // for engines only
-    u64 first_page = 0;  // index of its first page in the dirty account
+    u8* host = nullptr;   // for engines only
+    u64 first_page = 0;   // index of its first page in the dirty account
+    bool device = false;  // a device's memory, which the guest can move
     u64 end() const { return base + size; }
 };
 
@@ -89,6 +92,17 @@ public:
     // piece.
     bool write_shadowed(u64 address, const void* from, u64 size);
 
+    // Memory of a device's own, zero to begin with and nowhere in the address space: to engines it is RAM while it has
+    // a place. The number is what the other functions want. Page-aligned size. To be called before engines are made.
+    Expected<std::size_t> add_device_memory(u64 size);
+    // For the device, wherever the guest sees it.
+    std::span<u8> device_memory(std::size_t number) const;
+    // Gives it a place, or takes it away; devices may call it while the guest runs. False if the place is not
+    // page-aligned or something is there: then it has none.
+    bool place_device_memory(std::size_t number, std::optional<u64> base);
+    // All zeros again, without costing the host memory.
+    void clear_device_memory(std::size_t number);
+
     // Bounds-checked access for loaders and devices (DMA). False if any byte is outside RAM (ROM can be read, not
     // written); then nothing was moved.
     bool read(u64 address, void* into, u64 size) const;
@@ -114,10 +128,12 @@ public:
     bool a20_open() const { return a20_open_; }
     void set_a20(bool open);
     u64 a20_mask() const { return a20_open_ ? ~u64{0} : ~(u64{1} << 20); }
-    // Goes up with every change of the address map (A20, ROM, holes): cached translations older than it are stale.
+    // Goes up with every change of the address map (A20, ROM, holes, memory of devices): cached translations older than
+    // it are stale.
     u64 map_generation() const { return map_generation_; }
 
     // --- dirty account: one bit a page, set by devices here and by engines --------------------------------------
+    // A device's memory has its bits, too, while it has a place; what a device does to it by itself is its own affair.
     u64 page_count() const { return page_count_; }
     void mark_dirty(const MemoryRegion& region, u64 address) {
         const u64 page = region.first_page + ((address - region.base) / kPageSize);
@@ -145,11 +161,24 @@ private:
     void renumber();
     void apply_shadows();
 
+    struct Unmapped {
+        u64 size = 0;
+        void operator()(u8* p) const;
+    };
+    using Mapping = std::unique_ptr<u8, Unmapped>;
+    static Mapping map_zeros(u64 size);
+
     u8* mapping_ = nullptr;
     u64 mapping_size_ = 0;
     u64 ram_size_ = 0;
     std::vector<MemoryRegion> regions_;
     std::vector<std::unique_ptr<u8[]>> rom_storage_;
+    struct DeviceMemory {
+        Mapping bytes;
+        u64 size = 0;
+        u64 first_page = 0;
+    };
+    std::vector<DeviceMemory> device_memory_;
     struct ShadowPiece {
         Shadow shadow{};
         bool taken = false;

@@ -82,6 +82,13 @@ TEST_F(Events, SixteenBitGatePushesWords) {
     EXPECT_EQ(cpu().general.rip, kHandler);
 }
 
+TEST_F(Events, UpperHalfOfA16BitGatesOffsetDoesNotCount) {
+    protected_mode();
+    set_gate(0x40, kInterrupt16, kCode0, 0xabc00000 | kHandler);
+    EXPECT_TRUE(deliver_event(s(), external(0x40)));
+    EXPECT_EQ(cpu().general.rip, kHandler);
+}
+
 TEST_F(Events, FromRing3ToTheStackOfTheTss) {
     protected_mode(3);
     set_gate(GP, kInterrupt32);

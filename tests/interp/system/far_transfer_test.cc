@@ -81,8 +81,20 @@ TEST_F(FarTransfer, CallFaultsBeforeAnythingIsPushed) {
     store<u32>(kStack0 - 4, 0x11111111);
     expect_far_fault(kCall, kCode3, 0, GP, kCode3 & ~3u);
     EXPECT_EQ(load32(kStack0 - 4), 0x11111111u);
+    // A target beyond its segment's limit, whose descriptor stays as it was, too.
+    const u64 small = descriptor(0, 0xfff, 0x49a);
+    store(kGdt + kCode0, small);
+    expect_far_fault(kCall, kCode0, 0x1000, GP, 0);
+    EXPECT_EQ(load32(kStack0 - 4), 0x11111111u);
+    EXPECT_EQ(load64(kGdt + kCode0), small);
     seg(SS).limit = 0xfff;
     expect_far_fault(kCall, kCode0, 0, SS_, 0);
+}
+
+TEST_F(FarTransfer, RealModeCallBeyondTheLimitPushesNothing) {
+    store<u32>(kStack0 - 4, 0x11111111);
+    expect_fault({0x66, 0x9a, 0, 0, 1, 0, 0, 0}, GP, 0);  // call 0:10000h
+    EXPECT_EQ(load32(kStack0 - 4), 0x11111111u);
 }
 
 TEST_F(FarTransfer, CallGateToAnInnerLevelCopiesParameters) {
@@ -170,6 +182,25 @@ TEST_F(FarTransfer, ReturnToAnOuterLevelTakesInnerSegmentsAway) {
     EXPECT_EQ(reg(RSP), kStack3);
     EXPECT_TRUE(seg(DS).has(Segment::Unusable));
     EXPECT_EQ(seg(ES).selector, kData3);
+}
+
+TEST_F(FarTransfer, ReturnToAnOuterLevelLeavesNullSelectorsZero) {
+    protected_mode(0);
+    for (const SegmentName name : {ES, FS, GS}) seg(name) = null_segment(static_cast<u16>(name == ES ? 3 : 1));
+    seg(GS).base = 0x1234;
+    store_words(kStack0, {0x1234, kCode3, kStack3, kData3});
+    EXPECT_EQ(execute({0xcb}), Flow::Jump);
+    for (const SegmentName name : {ES, FS, GS}) EXPECT_EQ(seg(name).selector, 0u);
+    EXPECT_EQ(seg(GS).base, 0x1234u);
+}
+
+TEST_F(FarTransfer, ReturnBeyondTheLimitLeavesTheDescriptorAlone) {
+    protected_mode(0);
+    const u64 small = descriptor(0, 0xfff, 0x49a);
+    store(kGdt + kCode0, small);
+    store_words(kStack0, {0x1000, kCode0});
+    expect_fault({0xcb}, GP, 0);
+    EXPECT_EQ(load64(kGdt + kCode0), small);
 }
 
 TEST_F(FarTransfer, ReturnWithABadStackChangesNothing) {

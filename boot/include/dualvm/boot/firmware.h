@@ -22,4 +22,8 @@ struct FirmwareFile {
 };
 std::vector<FirmwareFile> firmware_files(const Machine& machine, bool serial_console);
 
+// The characters of VGA's text modes, 8 x 16 dots each, as the host's VGA BIOS has them: what it would load for a guest
+// that comes without firmware. Empty if the host has no VGA BIOS.
+std::vector<u8> vga_font();
+
 }  // namespace dualvm::boot

@@ -11,10 +11,11 @@
 #include <vector>
 
 #include "dualvm/devices/fw_cfg.h"
+#include "dualvm/devices/i8042.h"
 #include "dualvm/devices/pci.h"
 #include "dualvm/devices/rtc_mc146818.h"
 #include "dualvm/devices/uart16550.h"
-#include "dualvm/devices/vga_text.h"
+#include "dualvm/devices/vga.h"
 #include "dualvm/disk.h"
 #include "dualvm/machine.h"
 
@@ -42,6 +43,7 @@ struct PcConfig {
     std::array<Disk*, 2> floppies{};  // in drives A: and B:; nullptr: no such drive
     // Firmware runs before the guest, and is told this. Without, devices start as firmware would have left them.
     std::optional<FirmwareConfig> firmware{};
+    u64 video_memory = Vga::kUsualMemory;
     bool acpi = true;  // power management hardware, and a Platform that tells of it
 };
 
@@ -55,8 +57,12 @@ public:
     std::size_t serial_input_waiting() const { return com1_->waiting(); }
     // True if serial_input() can wake a guest that waits in HLT.
     bool serial_input_interrupts() const { return com1_->interrupts_on_input(); }
-    const VgaText& vga() const { return *vga_; }
+    const Vga& vga() const { return *vga_; }
+    // The keyboard and the mouse are behind it.
+    I8042& keyboard_controller() { return *keyboard_; }
     PciBus& pci() { return *pci_; }
+    // What text looks like without firmware, which would have loaded it: see Vga::set_font().
+    void set_font(std::span<const u8> font) { vga_->set_font(font); }
     // A file for firmware to ask for; of no use without it.
     void add_firmware_file(const std::string& name, std::vector<u8> bytes);
     // Tells firmware where to look for what to boot: of the letters a (floppies), c (hard disks), d (CD-ROMs) and n
@@ -67,7 +73,8 @@ private:
     Pc() = default;
     PciBus* pci_ = nullptr;
     Uart16550* com1_ = nullptr;
-    VgaText* vga_ = nullptr;
+    Vga* vga_ = nullptr;
+    I8042* keyboard_ = nullptr;
     RtcMc146818* rtc_ = nullptr;
     FwCfg* fw_cfg_ = nullptr;
 };

@@ -81,7 +81,7 @@ protected:
 
     // The guest has written to [at, at + size), or all has changed by a reset or a load (0, 256).
     virtual void config_changed([[maybe_unused]] unsigned at, [[maybe_unused]] unsigned size) {}
-    // A BAR without a device answers elsewhere from now on, or nowhere.
+    // A BAR answers elsewhere from now on, or nowhere.
     virtual void bar_moved([[maybe_unused]] unsigned index, [[maybe_unused]] std::optional<u64> at) {}
 
 private:

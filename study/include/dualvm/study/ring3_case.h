@@ -67,9 +67,9 @@ struct CaseResult {
 
 // What of a runner's results is not the CPU's own: a host's KVM may answer some of ring 3's questions itself.
 struct Distrust {
-    u64 flags = 0;           // bits of RFLAGS that get lost on the way into or out of a case
-    u32 vectors = 0;         // exceptions (bits 1 << vector) that it may raise in place of others, or swallow
-    bool selectors = false;  // segment registers hold other selectors than they should
+    u64 flags = 0;            // bits of RFLAGS that get lost on the way into or out of a case
+    u32 vectors = 0;          // exceptions (bits 1 << vector) that it may raise in place of others, or swallow
+    bool selectors = false;   // segment registers hold other selectors than they should
     bool wild_stack = false;  // a case cannot begin with an RSP that is not canonical: the host refuses to go there
     // The CPU is of another maker than the CPU model is, which where the manuals allow both does as its maker's do.
     bool other_maker = false;

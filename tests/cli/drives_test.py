@@ -1,0 +1,79 @@
+"""Drives whose images can't be, or can't be had, and machines that have nothing to boot from (status 4)."""
+
+import os
+import subprocess
+import unittest
+from pathlib import Path
+
+from cli import BAD_IMAGE, DUALVM, CliTest, dualvm, guest, main
+
+DRIVES = ("-hda", "-hdb", "-hdc", "-hdd", "-cdrom", "-fda", "-fdb")
+SEABIOS = Path("/usr/share/seabios/bios-256k.bin")
+
+
+class Refused(CliTest):
+    def refused(self, path, *words):
+        for drive in DRIVES:
+            with self.subTest(drive=drive):
+                self.assert_refused(dualvm("run", "-kernel", guest("halt"), drive, str(path)), BAD_IMAGE, str(path),
+                                    *words)
+
+    def test_missing(self):
+        self.refused(self.folder / "none", "No such file")
+
+    def test_folder(self):
+        self.refused(self.folder)
+
+    def test_empty(self):
+        path = self.folder / "empty"
+        path.touch()
+        self.refused(path, "empty")
+
+    def test_a_file_without_end(self):
+        self.refused("/dev/zero", "neither a file nor a disk")
+
+    @unittest.skipIf(os.geteuid() == 0, "root may write everything")
+    def test_a_disk_that_may_not_be_written(self):
+        path = self.folder / "disk"
+        path.write_bytes(bytes(1 << 20))
+        path.chmod(0o444)
+        self.assert_refused(dualvm("run", "-kernel", guest("halt"), "-hda", str(path)), BAD_IMAGE, str(path),
+                            "Permission denied")
+
+    def test_a_disk_that_another_dualvm_writes_to(self):
+        path = self.folder / "disk"
+        path.write_bytes(bytes(1 << 20))
+        other = subprocess.Popen([DUALVM, "run", "--engine=interp", "-kernel", guest("loop-forever"), "-hda", str(path),
+                                  "-serial", "none", "-d", "boot"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.PIPE)
+        try:
+            other.stderr.readline()  # it has opened its drives before it says what it has loaded
+            self.assert_refused(dualvm("run", "-kernel", guest("halt"), "-hda", str(path)), BAD_IMAGE, str(path),
+                                "in use")
+        finally:
+            other.terminate()
+            other.communicate()
+
+
+@unittest.skipUnless(SEABIOS.exists(), "no SeaBIOS (package seabios)")
+class NothingToBoot(CliTest):
+    def test_a_disk_without_boot_sector(self):
+        path = self.folder / "disk"
+        path.write_bytes(bytes(1 << 20))
+        for order in ("c", "cad"):
+            with self.subTest(order=order):
+                result = dualvm("run", "--engine=interp", "-hda", str(path), "-boot", order, "--screen=text")
+                self.assertEqual(result.returncode, BAD_IMAGE, result.stderr)
+                self.assertIn(f"found nothing to boot from (boot order '{order}')", result.stderr)
+                self.assertIn("No bootable device", result.stderr)  # the screen
+                self.assertEqual(result.stdout, "")
+
+    def test_a_disk_of_less_than_a_sector(self):
+        path = self.folder / "disk"
+        path.write_bytes(b"no sector")
+        result = dualvm("run", "--engine=interp", "-hda", str(path))
+        self.assertEqual(result.returncode, BAD_IMAGE, result.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+// Debug exceptions as the whole engine takes them: which come before an instruction, which behind it, and when.
+#include <gtest/gtest.h>
+
+#include "dualvm/interp/interpreter.h"
+
+namespace dualvm {
+namespace {
+
+// 32-bit protected mode without paging, flat; each exception's handler is a HLT of its own.
+class Debugging : public ::testing::Test {
+protected:
+    static constexpr u64 kCode = 0x5000, kData = 0x6000, kStack = 0x8000, kGdt = 0x1000, kIdt = 0x2000,
+                         kHandlers = 0x7000;
+    static constexpr u64 kWrite = 1, kAccess = 3, kFourBytes = 3;
+
+    void SetUp() override {
+        engine_.reset();
+        machine_ = std::move(*Machine::create({.memory_mebibytes = 1}));
+        CpuFile& cpu = machine_->cpu();
+        cpu.reset();
+        put(kGdt + 8, u64{0x00cf9b000000ffff});
+        put(kGdt + 16, u64{0x00cf93000000ffff});
+        for (u64 vector = 0; vector < 32; ++vector) {
+            put(kIdt + 8 * vector, (kHandlers + vector) | u64{8} << 16 | u64{0x8e} << 40);
+            put(kHandlers + vector, u8{0xf4});
+        }
+        cpu.control.cr0 = cr0::PE | cr0::ET;
+        cpu.segments.gdtr = {.base = kGdt, .limit = 23};
+        cpu.segments.idtr = {.base = kIdt, .limit = 255};
+        constexpr u32 kFlat = Segment::P | Segment::S | Segment::G | Segment::DB;
+        for (Segment& segment : cpu.segments.seg) segment = {.limit = 0xffffffff, .access = kFlat | 3, .selector = 16};
+        cpu.segments.seg[CS] = {.limit = 0xffffffff, .access = kFlat | 11, .selector = 8};
+        cpu.general.rip = kCode;
+        cpu.general.gpr[RSP] = kStack;
+        cpu.general.rflags = rflags::Fixed1;
+        engine_ = make_interpreter(*machine_, {});
+    }
+    template <class T>
+    void put(u64 address, T value) {
+        ASSERT_TRUE(machine_->vmem().write_value(address, value));
+    }
+    CpuFile& cpu() { return machine_->cpu(); }
+    // Breakpoint 0, on data.
+    void watch(u64 address, u64 condition) {
+        cpu().debug.dr[0] = address;
+        cpu().debug.dr7 = 0x401 | condition << 16 | kFourBytes << 18;
+    }
+    // Breakpoint 1, on execution.
+    void break_at(u64 address) {
+        cpu().debug.dr[1] = address;
+        cpu().debug.dr7 |= 0x404;
+    }
+    // Runs to the first HLT; gives the vector whose handler that is, or -1, and where the exception came from.
+    int run(const std::vector<u8>& code) {
+        EXPECT_TRUE(machine_->vmem().write(kCode, code.data(), code.size()));
+        engine_->push(Groups::All);
+        (void)engine_->run({.instructions = 1000});
+        engine_->pull(Groups::All);
+        const u64 rip = cpu().general.rip - 1;
+        if (rip < kHandlers || rip >= kHandlers + 32) return -1;
+        u32 saved = 0;
+        EXPECT_TRUE(machine_->vmem().read_value(cpu().general.gpr[RSP], saved));
+        saved_ = saved;
+        return static_cast<int>(rip - kHandlers);
+    }
+
+    std::unique_ptr<Machine> machine_;
+    std::unique_ptr<Engine> engine_;
+    u64 saved_ = 0;  // the instruction pointer that the exception saved
+};
+
+TEST_F(Debugging, DataBreakpointTrapsBehindTheInstruction) {
+    watch(kData, kWrite);
+    EXPECT_EQ(run({0xa3, 0x00, 0x60, 0, 0, 0x90, 0xf4}), 1);  // mov [kData], eax
+    EXPECT_EQ(saved_, kCode + 5);
+    EXPECT_EQ(cpu().debug.dr6 & 0xf, 1u);
+}
+TEST_F(Debugging, DataBreakpointOfMovSsWaitsForOneMoreInstruction) {
+    put(kData, u16{16});
+    watch(kData, kAccess);
+    EXPECT_EQ(run({0x8e, 0x15, 0x00, 0x60, 0, 0, 0x90, 0x90, 0xf4}), 1);  // mov ss, [kData]
+    EXPECT_EQ(saved_, kCode + 7);
+    EXPECT_EQ(cpu().debug.dr6 & 0xf, 1u);
+}
+TEST_F(Debugging, DataBreakpointOfMovSsMeetsTheHandlerThatTheNextInstructionEnters) {
+    put(kData, u16{16});
+    watch(kData, kAccess);
+    EXPECT_EQ(run({0x8e, 0x15, 0x00, 0x60, 0, 0, 0xcc, 0xf4}), 1);  // int3
+    EXPECT_EQ(saved_, kHandlers + 3);
+}
+TEST_F(Debugging, DataBreakpointOfMovSsMeetsTheHandlerOfTheNextInstructionsFault) {
+    put(kData, u16{16});
+    watch(kData, kAccess);
+    EXPECT_EQ(run({0x8e, 0x15, 0x00, 0x60, 0, 0, 0x0f, 0x0b, 0xf4}), 1);  // ud2
+    EXPECT_EQ(saved_, kHandlers + 6);
+}
+TEST_F(Debugging, InstructionBreakpointBehindMovSsDoesNotCount) {
+    break_at(kCode + 2);
+    cpu().general.gpr[RAX] = 16;
+    EXPECT_EQ(run({0x8e, 0xd0, 0x90, 0xf4}), -1);  // mov ss, eax
+    SetUp();
+    break_at(kCode + 3);
+    cpu().general.gpr[RAX] = 16;
+    EXPECT_EQ(run({0x8e, 0xd0, 0x90, 0xf4}), 1);
+    EXPECT_EQ(saved_, kCode + 3);
+}
+TEST_F(Debugging, SingleStepOfMovSsIsLost) {
+    cpu().general.gpr[RAX] = 16;
+    cpu().general.rflags |= rflags::TF;
+    EXPECT_EQ(run({0x8e, 0xd0, 0x90, 0x90, 0xf4}), 1);
+    EXPECT_EQ(saved_, kCode + 3);
+    EXPECT_NE(cpu().debug.dr6 & 0x4000, 0u);
+}
+TEST_F(Debugging, InstructionBreakpointIsAFaultThatTheResumeFlagHoldsBack) {
+    break_at(kCode);
+    EXPECT_EQ(run({0x90, 0xf4}), 1);
+    EXPECT_EQ(saved_, kCode);
+    SetUp();
+    break_at(kCode);
+    cpu().general.rflags |= rflags::RF;
+    EXPECT_EQ(run({0x90, 0xf4}), -1);
+}
+TEST_F(Debugging, RepeatedStoreTrapsBehindTheElementThatHit) {
+    watch(kData + 8, kWrite);
+    cpu().general.gpr[RDI] = kData;
+    cpu().general.gpr[RCX] = 8;
+    EXPECT_EQ(run({0xf3, 0xab, 0xf4}), 1);  // rep stosd
+    EXPECT_EQ(saved_, kCode);               // it goes on with what is left
+    EXPECT_EQ(cpu().general.gpr[RCX], 5u);
+}
+TEST_F(Debugging, GeneralDetectionFaultsBeforeTheMove) {
+    cpu().debug.dr7 |= 0x2000;
+    EXPECT_EQ(run({0x0f, 0x23, 0xc0, 0xf4}), 1);  // mov dr0, eax
+    EXPECT_EQ(saved_, kCode);
+    EXPECT_NE(cpu().debug.dr6 & 0x2000, 0u);
+    EXPECT_EQ(cpu().debug.dr7 & 0x2000, 0u);
+}
+
+}  // namespace
+}  // namespace dualvm
