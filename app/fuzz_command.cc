@@ -95,6 +95,8 @@ Json report_json(const study::FuzzReport& report, const FuzzCommandOptions& fuzz
             {"findings", findings},
             {"seconds", report.seconds},
             {"forms", report.coverage.size()},
+            {"forms_not_compared", report.coverage_in_vain},
+            {"modes", report.with_32_bit_code ? Json{"64", "32"} : Json{"64"}},
             {"interrupted", report.interrupted},
             {"host", host_json()}};
 }

@@ -94,10 +94,11 @@ Without -kernel, -bios FILE is the guest's beginning: a BIOS, like Debian's SeaB
 -boot tells it where to look first: letters a (floppy disk), c (hard disk), d (CD-ROM), n (network), "cad" if nothing is
 said; or order=LETTERS, once=LETTERS (until the first reset), menu=on, with commas between them. -nographic has it write
 to the serial port as well.
-If the BIOS finds nothing to boot from, the run ends with status 4. What the host has against an access to an image (a
-full disk) is told; the guest gets an I/O error.
---screen=live shows the guest's screen in the terminal, and the terminal's keys are the guest's keyboard's; the serial port
-is its second view, and time is the host's. Ctrl-A s changes between the two, Ctrl-A d is Ctrl-Alt-Del, Ctrl-A x leaves.
+If the BIOS finds nothing to boot from, the run ends with status 4, unless its screen is live. What the host has against
+an access to an image (a full disk) is told; the guest gets an I/O error.
+--screen=live shows the guest's screen in the terminal, and the terminal's keys are the guest's keyboard's; the serial
+port is its second view, and time is the host's. Ctrl-A s changes between the two, Ctrl-A d is Ctrl-Alt-Del, Ctrl-A x
+leaves.
 At a terminal this is what happens without -kernel, -nographic, -serial and --screen: --screen=none has it not.
 --sendkeys types on the guest's keyboard, in the guest's time and no faster than it takes the keys: a scripted run under
 --clock=virtual is the same each time. Characters are keys of a US keyboard; << is the character <. Between < and >:

@@ -135,9 +135,10 @@ int run_command(const Options& options, const Messages& messages) {
     };
     outputs.debug_console = [&c = **console](u8 byte) { c.debug_output(byte); };
     FirmwareWatch firmware;
-    outputs.firmware = [&l = **log, &firmware, shown = options.log.firmware](u8 byte) {
+    outputs.firmware = [&l = **log, &firmware, &live_screen, shown = options.log.firmware](u8 byte) {
         if (shown) l.firmware(byte);
-        if (firmware.take(byte)) interrupt_run();
+        // Who looks at the screen reads it there.
+        if (firmware.take(byte) && !live_screen) interrupt_run();
     };
     outputs.disk_trouble = [&messages](const std::string& text) { messages.note(text); };
     outputs.loaded = [&l = **log](const boot::BootReport& report) { l.loaded(report); };
@@ -169,7 +170,7 @@ int run_command(const Options& options, const Messages& messages) {
         if (live_screen) left = live_screen->end();
         live_screen.reset();
     }
-    if (firmware.nothing_to_boot() && result.reason == "interrupted") {
+    if (firmware.nothing_to_boot() && !*live && result.reason == "interrupted") {
         result.status = static_cast<int>(ExitStatus::BadImage);
         result.reason = "nothing-to-boot";
         result.text = nothing_to_boot_text(options.guest);

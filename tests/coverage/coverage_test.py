@@ -15,8 +15,11 @@ def form(**changes):
     return row
 
 
-def status(changes, cases=None, other=None):
-    (row,) = coverage.table([form(**changes)], cases or {}, other or {})
+EVERY_MODE = {"modes": ["64", "32"], "forms_not_compared": {}}
+
+
+def status(changes, cases=None, other=None, fuzz=None):
+    (row,) = coverage.table([form(**changes)], cases or {}, other or {}, fuzz or EVERY_MODE)
     return row["status"]
 
 
@@ -36,6 +39,14 @@ class Table(unittest.TestCase):
         self.assertEqual(status(hlt, {"64/hlt/": 3}), "untested")
         self.assertEqual(status(hlt, {}, {"hlt": [(".*", "HaltStops")]}), "tested")
 
+    def test_what_this_hosts_cpu_cannot_tell_is_no_complaint(self):
+        only_64 = {"modes": ["64"], "forms_not_compared": {"64/sub/r32, r32": 5}}
+        self.assertEqual(status({"mode": "32"}, {}, {}, only_64), "not comparable here")
+        self.assertEqual(status({"mode": "16"}, {}, {}, only_64), "not comparable here")
+        self.assertEqual(status({"mnemonic": "sub"}, {}, {}, only_64), "not comparable here")
+        self.assertEqual(status({}, {}, {}, only_64), "untested")
+        self.assertEqual(status({"mode": "32", "ring0": "yes"}, {}, {}, only_64), "untested")
+
     def test_a_named_test_is_about_its_operands(self):
         named = {"mov": [(".*CRn.*", "MovToAndFromControlRegisters")]}
         self.assertEqual(status({"mnemonic": "mov", "operands": "CRn, r64", "ring0": "yes"}, {}, named), "tested")
@@ -51,7 +62,7 @@ class Table(unittest.TestCase):
         self.assertEqual(status({"advertised": "no"}), "not advertised, but executes")
 
     def test_complaints_name_what_is_wrong(self):
-        rows = coverage.table([form(), form(mnemonic="sub")], {"64/add/r32, r32": 1}, {})
+        rows = coverage.table([form(), form(mnemonic="sub")], {"64/add/r32, r32": 1}, {}, EVERY_MODE)
         self.assertEqual(coverage.complaints(rows), ["64/sub/r32, r32 (01 c0): untested"])
 
     def test_named_tests_must_exist(self):

@@ -88,16 +88,6 @@ bool makers_differ(const DecodedInstruction& d) {
         case ZYDIS_MNEMONIC_PUSH:  // of a segment register: bits that are not written
             return d.operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
                    ZydisRegisterGetClass(d.operands[0].reg.value) == ZYDIS_REGCLASS_SEGMENT;
-        // Which of two places faults first, or how.
-        case ZYDIS_MNEMONIC_CMPSB:
-        case ZYDIS_MNEMONIC_CMPSW:
-        case ZYDIS_MNEMONIC_CMPSD:
-        case ZYDIS_MNEMONIC_CMPSQ:
-        case ZYDIS_MNEMONIC_ARPL:
-        case ZYDIS_MNEMONIC_BOUND:
-        case ZYDIS_MNEMONIC_CALL:
-        case ZYDIS_MNEMONIC_MASKMOVQ:
-        case ZYDIS_MNEMONIC_MASKMOVDQU:
         // The x87 pointers, stored with every instruction or with exceptions only.
         case ZYDIS_MNEMONIC_FNSTENV:
         case ZYDIS_MNEMONIC_FNSAVE:
@@ -108,6 +98,22 @@ bool makers_differ(const DecodedInstruction& d) {
         case ZYDIS_MNEMONIC_SYSEXIT:
         // Whether it may also read 32 bits.
         case ZYDIS_MNEMONIC_MOVSXD: return true;
+        default: return false;
+    }
+}
+
+// Which of two places faults first, or how, is the maker's; without a fault all agree.
+bool makers_fault_differently(ZydisMnemonic mnemonic) {
+    switch (mnemonic) {
+        case ZYDIS_MNEMONIC_CMPSB:
+        case ZYDIS_MNEMONIC_CMPSW:
+        case ZYDIS_MNEMONIC_CMPSD:
+        case ZYDIS_MNEMONIC_CMPSQ:
+        case ZYDIS_MNEMONIC_ARPL:
+        case ZYDIS_MNEMONIC_BOUND:
+        case ZYDIS_MNEMONIC_CALL:
+        case ZYDIS_MNEMONIC_MASKMOVQ:
+        case ZYDIS_MNEMONIC_MASKMOVDQU: return true;
         default: return false;
     }
 }
@@ -179,6 +185,8 @@ CaseAnalysis Analyser::analyse(const Case& c) const {
         ever |= now;
         branches = branches || zydis.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
         analysis.makers_differ = analysis.makers_differ || makers_differ(i.decoded);
+        analysis.makers_fault_differently =
+            analysis.makers_fault_differently || makers_fault_differently(zydis.mnemonic);
         analysis.reads_flags = analysis.reads_flags || stores_flags(zydis.mnemonic);
         for (const ZydisDecodedOperand& o : i.decoded.visible()) {
             if (o.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o.reg.value) == ZYDIS_REGCLASS_SEGMENT) {

@@ -26,7 +26,7 @@ struct CaseAnalysis {
     bool reads_selectors = false, reads_flags = false;  // and stores them where they are data
 
     // An instruction that CPUs of different makers do differently, and may.
-    bool makers_differ = false;
+    bool makers_differ = false, makers_fault_differently = false;
 
     // Flags that mean nothing when the instruction pointer is `rip`.
     u64 undefined_at(const Case& c, u64 rip) const;

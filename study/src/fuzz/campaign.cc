@@ -49,10 +49,10 @@ Expected<std::unique_ptr<Campaign>> Campaign::create(const CpuModel& model, cons
     return campaign;
 }
 
-void Campaign::count_coverage(const Case& c, const CaseAnalysis& analysis) {
+void Campaign::count_coverage(const Case& c, const CaseAnalysis& analysis, std::map<std::string, u64>& coverage) {
     for (const CaseInstruction& i : analysis.instructions) {
         const auto key = names_.key(code_mode(c.mode), std::span(c.code).subspan(i.offset, i.length));
-        if (key) ++report_.coverage[*key];
+        if (key) ++coverage[*key];
     }
 }
 
@@ -64,11 +64,12 @@ void Campaign::run(u64 index, const Case& c, const CaseAnalysis& analysis, std::
         if (const char* why = nothing_to_learn(c, analysis, oracle_result_, tested_result_, distrust_)) {
             ++report_.not_compared;
             ++report_.reasons[why];
+            count_coverage(c, analysis, report_.coverage_in_vain);
             return;
         }
         if (!std::exchange(counted, true)) {
             ++report_.cases;
-            count_coverage(c, analysis);
+            count_coverage(c, analysis, report_.coverage);
         }
         const auto found_here = compare_results(c, analysis, oracle_result_, tested_result_, distrust_);
         if (found_here.empty()) continue;

@@ -23,7 +23,7 @@ public:
 
 private:
     explicit Campaign(const CpuModel& model) : names_(model), analyser_(model) {}
-    void count_coverage(const Case& c, const CaseAnalysis& analysis);
+    void count_coverage(const Case& c, const CaseAnalysis& analysis, std::map<std::string, u64>& coverage);
     void found(u64 index, const Case& c, const CaseAnalysis& analysis, Runner& tested,
                const std::vector<FieldDifference>& differences, std::size_t most_findings);
     // Runs it on both; nothing if there is nothing to learn from it.

@@ -262,6 +262,10 @@ const char* nothing_to_learn(const Case& c, const CaseAnalysis& analysis, const 
     constexpr u32 kMisalignedMask = 1u << 17;  // MXCSR.MM is AMD's alone (APM vol. 1, 4.2.2)
     if (distrust.other_maker && (oracle.fpu.mxcsr & kMisalignedMask) != 0) return "MXCSR has another bit there";
     if (distrust.other_maker && analysis.makers_differ) return "CPUs of other makers differ there";
+    if (distrust.other_maker && analysis.makers_fault_differently &&
+        !(oracle.reached_filler(c) && tested.reached_filler(c))) {
+        return "CPUs of other makers fault differently there";
+    }
     if (distrust.flags != 0 && analysis.reads_flags) return "the oracle loses flags";
     if (distrust.selectors && analysis.reads_selectors) return "the oracle has other selectors";
     return nullptr;

@@ -75,6 +75,7 @@ void add(FuzzReport& to, const FuzzReport& from) {
     to.different += from.different;
     for (const auto& [reason, count] : from.reasons) to.reasons[reason] += count;
     for (const auto& [key, count] : from.coverage) to.coverage[key] += count;
+    for (const auto& [key, count] : from.coverage_in_vain) to.coverage_in_vain[key] += count;
     to.findings.insert(to.findings.end(), from.findings.begin(), from.findings.end());
 }
 
@@ -108,6 +109,7 @@ Expected<FuzzReport> fuzz(const CpuModel& model, const FuzzOptions& options, con
     FuzzReport report;
     report.oracle = campaigns.front()->oracle().name();
     for (const auto& campaign : campaigns) add(report, campaign->report());
+    report.with_32_bit_code = with32;
     report.seconds = progress.seconds();
     report.interrupted = options.interrupted != nullptr && options.interrupted->load();
     return report;

@@ -49,7 +49,9 @@ struct FuzzReport {
     std::map<std::string, u64> reasons;
     u64 different = 0;  // cases
     std::vector<Finding> findings;
-    std::map<std::string, u64> coverage;  // InstructionForm::key() -> cases that had one
+    std::map<std::string, u64> coverage;          // InstructionForm::key() -> cases that had one
+    std::map<std::string, u64> coverage_in_vain;  // the same of cases that could not be compared
+    bool with_32_bit_code = false;                // the oracle can run it
     double seconds = 0;
     bool interrupted = false;
 
