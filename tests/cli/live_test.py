@@ -14,6 +14,9 @@ SECONDS = 60
 # mov ax, b800h; mov es, ax; es: mov word [0], 1f58h (a white X on blue); sti; hlt; jmp back
 BLUE = b"\xb8\x00\xb8\x8e\xc0\x26\xc7\x06\x00\x00\x58\x1f\xfb\xf4\xeb\xfc".ljust(510, b"\x90") + b"\x55\xaa"
 
+# sti; hlt; jmp back: it leaves the screen to the BIOS
+SLEEP = b"\xfb\xf4\xeb\xfc".ljust(510, b"\x90") + b"\x55\xaa"
+
 
 def why_no_bios():
     return None if Path("/usr/share/seabios/bios-256k.bin").exists() else "no SeaBIOS (package seabios)"
@@ -25,8 +28,8 @@ class Live(CliTest):
         super().setUp()
         self.socket = str(self.folder / "tmux")
         self.addCleanup(self.tmux, "kill-server", check=False)
-        self.floppy = self.folder / "empty.img"
-        self.floppy.write_bytes(bytes(1474560))
+        self.floppy = self.folder / "floppy.img"
+        self.floppy.write_bytes(SLEEP.ljust(1474560, b"\0"))
 
     def tmux(self, *arguments, check=True):
         return subprocess.run(["tmux", "-S", self.socket, "-f", "/dev/null", *arguments], stdout=subprocess.PIPE,
@@ -79,7 +82,7 @@ class Screen(Live):
     @unittest.skipIf(why_no_bios(), why_no_bios())
     def test_at_a_terminal_a_guest_with_firmware_is_shown(self):
         self.begin("-fda", str(self.floppy), waits_for="SeaBIOS")
-        self.wait_for("not a bootable disk")
+        self.wait_for("Booting from Floppy")
         self.assertIn("Ctrl-A x leaves", self.shown())
         self.keys("C-a", "x")
         self.assertEqual(self.end(), LIMIT)
