@@ -13,7 +13,6 @@ from cli import BAD_IMAGE, DUALVM, LIMIT, CliTest, dualvm, guest, main, run_gues
 SECONDS = 60
 # mov ax, b800h; mov es, ax; es: mov word [0], 1f58h (a white X on blue); sti; hlt; jmp back
 BLUE = b"\xb8\x00\xb8\x8e\xc0\x26\xc7\x06\x00\x00\x58\x1f\xfb\xf4\xeb\xfc".ljust(510, b"\x90") + b"\x55\xaa"
-
 # sti; hlt; jmp back: it leaves the screen to the BIOS
 SLEEP = b"\xfb\xf4\xeb\xfc".ljust(510, b"\x90") + b"\x55\xaa"
 
@@ -182,8 +181,10 @@ class Refused(Live):
         for option in (["-nographic"], ["-serial", "stdio"], ["--screen=none"]):
             with self.subTest(option=option):
                 (self.folder / "status").unlink(missing_ok=True)
-                self.begin("-fda", str(self.floppy), "--timeout", "2", *option, waits_for="Ctrl-A h helps")
-                self.assertEqual(self.tmux("display-message", "-p", "#{alternate_on}").strip(), "0")
+                self.begin("-fda", str(self.floppy), "--timeout", "2", *option)
+                while not (self.folder / "status").exists():
+                    self.assertEqual(self.tmux("display-message", "-p", "#{alternate_on}").strip(), "0")
+                    time.sleep(0.1)
                 self.assertEqual(self.end(), LIMIT)
                 self.tmux("kill-server")
                 time.sleep(0.2)
