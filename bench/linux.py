@@ -83,7 +83,8 @@ def measure(bench, engines, rounds):
     engines = [engine for engine in engines if engine in ("interp", "kvm", "qemu-tcg")]
     left_out = {engine: reason for engine in engines if (reason := bench.unavailable(engine))}
     engines = [engine for engine in engines if engine not in left_out]
-    document = {"engines": engines, "left_out": left_out, "mebibytes": MEBIBYTES, "firmware": {}, "boot": {}, "read": {}}
+    document = {"engines": engines, "left_out": left_out, "mebibytes": MEBIBYTES, "firmware": {}, "boot": {},
+                "read": {}}
     with tempfile.TemporaryDirectory() as folder:
         linux = Linux(bench, folder)
         sector = (Path(bench.build) / "guests/bootsector16.bin").read_bytes()
@@ -94,7 +95,8 @@ def measure(bench, engines, rounds):
             print(f"{engine} ...", file=sys.stderr, flush=True)
             debug_exit = ["-device", "isa-debug-exit,iobase=0xf4,iosize=1"] if engine == "qemu-tcg" else []
             hda = ["-drive", f"if=ide,format=raw,file={disk}"] if engine == "qemu-tcg" else ["-hda", str(disk)]
-            document["firmware"][engine] = linux.best(rounds, engine, [*debug_exit, *hda], 1, "Hello from the boot sector")
+            document["firmware"][engine] = linux.best(rounds, engine, [*debug_exit, *hda], 1,
+                                                      "Hello from the boot sector")
             document["boot"][engine] = linux.best(
                 rounds, engine, ["-m", "256", "-kernel", linux.kernel, "-initrd", initrd, "-append", "console=ttyS0"],
                 0, "the init is reached")

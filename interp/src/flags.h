@@ -104,8 +104,19 @@ DUALVM_UNARY(Dec, DUALVM_RESTORE_CARRY, "dec")
 DUALVM_UNARY(Neg, "", "neg")
 #undef DUALVM_UNARY
 
+// Behind a shift AF is undefined: Intel's CPUs clear it, AMD's set it. Here it is cleared on every host. No shift, no
+// change.
+template <class T>
+inline void clear_af_after_shift(u8 count, u32& f) {
+    constexpr u32 kAf = 0x1000;
+    f &= (count & (sizeof(T) == 8 ? 63 : 31)) != 0 ? ~kAf : ~u32{0};
+}
+
+template <class T>
+inline void keep_af(u8, u32&) {}  // as rotates do
+
 // Shifts and rotates leave some flags alone, all of them if the masked count is 0: the guest's are restored first.
-#define DUALVM_SHIFT(NAME, INSTRUCTION)                                        \
+#define DUALVM_SHIFT(NAME, INSTRUCTION, BEHIND)                                \
     struct NAME {                                                              \
         template <class T>                                                     \
         static void with_flags(T& a, u8 count, u32& f) {                       \
@@ -113,17 +124,18 @@ DUALVM_UNARY(Neg, "", "neg")
                 : "+q"(a), "+a"(f)                                             \
                 : "c"(count)                                                   \
                 : "cc");                                                       \
+            BEHIND(count, f);                                                  \
         }                                                                      \
         template <class T>                                                     \
         static void without_flags(T& a, u8 count) {                            \
             asm(INSTRUCTION " %%cl, %0" : "+q"(a) : "c"(count) : "cc");        \
         }                                                                      \
     };
-DUALVM_SHIFT(Rol, "rol")
-DUALVM_SHIFT(Ror, "ror")
-DUALVM_SHIFT(Shl, "shl")
-DUALVM_SHIFT(Shr, "shr")
-DUALVM_SHIFT(Sar, "sar")
+DUALVM_SHIFT(Rol, "rol", keep_af<T>)
+DUALVM_SHIFT(Ror, "ror", keep_af<T>)
+DUALVM_SHIFT(Shl, "shl", clear_af_after_shift<T>)
+DUALVM_SHIFT(Shr, "shr", clear_af_after_shift<T>)
+DUALVM_SHIFT(Sar, "sar", clear_af_after_shift<T>)
 #undef DUALVM_SHIFT
 
 // SHLD and SHRD.
@@ -135,6 +147,7 @@ DUALVM_SHIFT(Sar, "sar")
                 : "+r"(a), "+a"(f)                                                 \
                 : "r"(b), "c"(count)                                               \
                 : "cc");                                                           \
+            clear_af_after_shift<T>(count, f);                                     \
         }                                                                          \
     };
 DUALVM_DOUBLE_SHIFT(Shld, "shld")

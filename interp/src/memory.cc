@@ -37,10 +37,6 @@ bool type_allows(const Segment& segment, Access access) {
     return !code || readable_or_writable;
 }
 
-}  // namespace
-
-namespace {
-
 // Alignment check: #AC(0) for misaligned data at CPL 3 with CR0.AM and EFLAGS.AC (SDM vol. 3A, 6.15, "Interrupt 17").
 // What has to be a multiple of what: table 6-7 there. Where 16 bytes have to be aligned, that is another exception.
 constexpr u64 alignment_mask(unsigned size) {
@@ -438,6 +434,15 @@ void mmio_access(State& s, const Piece& piece, u8* into, const u8* from) {
     s.io_done = true;
 }
 
+bool translate_without_fault(State& s, u64 linear, Access access, Piece& piece) {
+    const Fault fault = s.fault;
+    const u64 cr2 = s.cpu.control.cr2;
+    if (translate_piece(s, linear, access, Privilege::Current, piece)) return true;
+    s.fault = fault;
+    s.cpu.control.cr2 = cr2;
+    return false;
+}
+
 }  // namespace
 
 bool check_linear(State& s, u64 linear, unsigned size, Access access, Privilege who) {
@@ -451,13 +456,8 @@ u8* host_address(State& s, u64 linear, Access access) {
     const TlbEntry& entry = entries[Tlb::index(linear)];
     const u64 page = linear & ~kPageMask;
     if (entry.tag != page) {
-        const Fault fault = s.fault;
-        const u64 cr2 = s.cpu.control.cr2;
-        if (!check_linear(s, linear, 1, access)) {  // fills the TLB where it may be filled
-            s.fault = fault;
-            s.cpu.control.cr2 = cr2;
-            return nullptr;
-        }
+        Piece piece;
+        if (!translate_without_fault(s, linear, access, piece)) return nullptr;  // fills the TLB where it may be filled
         if (entry.tag != page) return nullptr;
     }
     return reinterpret_cast<u8*>(linear + entry.addend);
@@ -465,14 +465,8 @@ u8* host_address(State& s, u64 linear, Access access) {
 
 u8* host_address_of_code(State& s, u64 linear, u64& physical) {
     if (s.watching_data) return nullptr;
-    const Fault fault = s.fault;
-    const u64 cr2 = s.cpu.control.cr2;
     Piece piece;
-    if (!translate_piece(s, linear, Access::Write, Privilege::Current, piece)) {
-        s.fault = fault;
-        s.cpu.control.cr2 = cr2;
-        return nullptr;
-    }
+    if (!translate_without_fault(s, linear, Access::Write, piece)) return nullptr;
     if (piece.host == nullptr || !s.blocks->page_has_code(piece.physical)) return nullptr;
     physical = piece.physical;
     return piece.host;
@@ -519,8 +513,7 @@ bool write_linear(State& s, u64 linear, const void* from, unsigned size, Privile
         const Piece& piece = pieces.piece[i];
         if (piece.host != nullptr) {
             std::memcpy(piece.host, source, piece.size);
-            s.machine->vmem().mark_dirty(piece.physical);
-            s.blocks->written(s, piece.physical, piece.size);
+            note_write_to_code(s, piece.physical, piece.size);
         } else {
             mmio_access(s, piece, nullptr, source);
         }

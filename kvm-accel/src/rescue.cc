@@ -25,7 +25,7 @@ Groups changed_groups(const CpuFile& before, const CpuFile& after) {
 
 Rescuer::Result Rescuer::execute_one() {
     const CpuFile before = machine_.cpu();
-    const std::vector<u64> dirty = machine_.vmem().take_dirty();
+    const DirtyAccount dirty = machine_.vmem().take_dirty();
     engine_->push(Groups::All);
     const bool counts = engine_->capabilities().exact_instruction_counts;
     const u64 count = engine_->instructions();

@@ -74,7 +74,7 @@ void VMem::number_pages() {
 
 void VMem::renumber() {
     number_pages();
-    dirty_.assign((page_count_ + 63) / 64, 0);
+    dirty_ = DirtyAccount((page_count_ + 63) / 64);
     ++dirty_generation_;
 }
 
@@ -332,18 +332,18 @@ u64 VMem::dirty_pages() const {
 }
 
 void VMem::clear_dirty() {
-    std::fill(dirty_.begin(), dirty_.end(), 0);
+    dirty_ = DirtyAccount(dirty_.size());
     ++dirty_generation_;
 }
 
-std::vector<u64> VMem::take_dirty() {
-    std::vector<u64> taken(dirty_.size());
+DirtyAccount VMem::take_dirty() {
+    DirtyAccount taken(dirty_.size());
     taken.swap(dirty_);
     ++dirty_generation_;
     return taken;
 }
 
-void VMem::add_dirty(const std::vector<u64>& taken) {
+void VMem::add_dirty(const DirtyAccount& taken) {
     for (std::size_t i = 0; i < std::min(taken.size(), dirty_.size()); ++i) dirty_[i] |= taken[i];
 }
 

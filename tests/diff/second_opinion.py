@@ -199,6 +199,19 @@ def limit_error_code(_case, ours, theirs, names):
         only(names, "error", "fl", "dl", "dh", "memory"))
 
 
+def limit_of_handlers(case, ours, theirs, _names):
+    """The offset of an interrupt gate must be within the limit of its code segment."""
+    return case.kind == "software interrupt" and ours["vector"] == GENERAL_PROTECTION and ours["error"] == 0 and (
+        ours["ip"] == case.at["ip"] and theirs["cs"] != ours["cs"] and theirs["ip"] > 0xffff)
+
+
+def narrow_gate(case, ours, theirs, _names):
+    """The upper half of the offset in a 16-bit gate does not count."""
+    return case.kind in ("far transfer", "software interrupt") and ours["vector"] == BREAKPOINT and (
+        ours["cs"] == theirs["cs"] and ours["ip"] <= 0x10000 and (theirs["ip"] ^ (ours["ip"] - 1)) & 0xffff in (0, 1) and
+        theirs["ip"] > 0x10000)
+
+
 def null_task(case, ours, theirs, _names):
     """LTR of a null selector is #GP(0)."""
     return case.operation()[:3] == b"\x0f\x00\xd8" and case.at["ax"] & 0xfffc == 0 and theirs["tr"] < 4 and (
@@ -236,6 +249,8 @@ KNOWN = [
     (pointer_of_a_new_task, "SDM vol. 3A, 7.3"),
     (debug_reserved, "SDM vol. 3B, figure 17-1"),
     (limit_error_code, "SDM vol. 2A, CALL, JMP"),
+    (limit_of_handlers, "SDM vol. 2A, INT n"),
+    (narrow_gate, "SDM vol. 2A, CALL, INT n: tempEIP AND 0000FFFFH"),
     (null_task, "SDM vol. 2A, LTR"),
     (task_trap, "SDM vol. 3B, 17.3.1.5"),
     (control_register_number, "SDM vol. 2B, MOV - Move to/from Control Registers"),

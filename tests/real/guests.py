@@ -31,7 +31,7 @@ class Guests:
             skip(f"no {pattern} in {self.real}: './dev test' fetches it where Debian's packages can be reached")
         return str(found[-1])
 
-    def run(self, *arguments, cwd=None, seconds=200):
+    def run(self, *arguments, cwd=None, seconds=230):
         return subprocess.run([self.program, "run", *arguments], capture_output=True, text=True, errors="replace",
                               timeout=seconds, check=False, stdin=subprocess.DEVNULL, cwd=cwd)
 

@@ -136,7 +136,7 @@ def install(guests, referee):
             session.finish("reboot: Power down")
 
 
-# --- GRUB's rescue disks ------------------------------------------------------------------------------------------------
+# --- GRUB's rescue disks ----------------------------------------------------------------------------------------------
 
 def grub_rescue(guests, drive, image, device):
     """To GRUB's prompt; ls and cat are typed on the keyboard, halt ends the run."""
@@ -161,7 +161,7 @@ def grub_rescue(guests, drive, image, device):
             fail(f"cat should have shown '{line}'", run)
 
 
-# --- a full disk --------------------------------------------------------------------------------------------------------
+# --- a full disk ------------------------------------------------------------------------------------------------------
 
 FULL_DISK_INIT = """#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs dev /dev
@@ -199,7 +199,7 @@ def full_disk(guests):
             check_image(guests, folder, "disk.img")
 
 
-# --- boot sectors ------------------------------------------------------------------------------------------------------
+# --- boot sectors -----------------------------------------------------------------------------------------------------
 
 def boot_sector(guests, medium):
     """The boot sector guest on each kind of medium."""
@@ -254,7 +254,7 @@ def fat_floppy(guests):
                 fail("QEMU does not print the file", run)
 
 
-# --- memtest86+ --------------------------------------------------------------------------------------------------------
+# --- memtest86+ -------------------------------------------------------------------------------------------------------
 
 def memtest_cdrom(guests):
     """memtest86+ from its own CD-ROM, by the boot loader that is on it."""

@@ -8,10 +8,13 @@
 #pragma once
 
 #include <array>
+#include <cstdlib>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "dualvm/types.h"
@@ -29,6 +32,30 @@ struct MemoryRegion {
     bool device = false;  // a device's memory, which the guest can move
     u64 end() const { return base + size; }
 };
+
+// Memory that is zero without being written: of a large account only the parts in use cost time and memory. A vector
+// with it is to be made anew, never cleared or resized: only fresh memory is zero.
+template <class T>
+struct ZeroedAllocator {
+    using value_type = T;
+    ZeroedAllocator() = default;
+    template <class U>
+    explicit ZeroedAllocator(const ZeroedAllocator<U>&) {}
+    T* allocate(std::size_t n) {
+        void* memory = std::calloc(n, sizeof(T));
+        if (memory == nullptr) throw std::bad_alloc();
+        return static_cast<T*>(memory);
+    }
+    void deallocate(T* memory, std::size_t) { std::free(memory); }
+    template <class U>
+    void construct(U*) {}  // an element without a value
+    template <class U, class V, class... More>
+    void construct(U* place, V&& value, More&&... more) {
+        ::new (static_cast<void*>(place)) U(std::forward<V>(value), std::forward<More>(more)...);
+    }
+    bool operator==(const ZeroedAllocator&) const { return true; }
+};
+using DirtyAccount = std::vector<u64, ZeroedAllocator<u64>>;  // one bit a page
 
 class VMem {
 public:
@@ -119,8 +146,8 @@ public:
     void clear_dirty();
     u64 dirty_generation() const { return dirty_generation_; }
     // The account as it is, leaving it empty, and back again: what is marked in between is known to be new.
-    std::vector<u64> take_dirty();
-    void add_dirty(const std::vector<u64>& taken);
+    DirtyAccount take_dirty();
+    void add_dirty(const DirtyAccount& taken);
 
     // --- an engine that caches what memory holds (code) asks to be told of writes by others ------------------------
     // `on_write(address, size)` is called after every write() and fill().
@@ -157,7 +184,7 @@ private:
         bool taken = false;
     };
     std::array<ShadowPiece, (kShadowEnd - kShadowBase) / kShadowGranule> shadows_{};
-    std::vector<u64> dirty_;
+    DirtyAccount dirty_;
     u64 page_count_ = 0;
     u64 dirty_generation_ = 0, map_generation_ = 0;
     bool a20_open_ = true;

@@ -1,5 +1,6 @@
 #include "analysis.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "instruction_maker.h"
@@ -73,6 +74,11 @@ bool makers_differ(const DecodedInstruction& d) {
     const bool near = i.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT || i.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR ||
                       i.mnemonic == ZYDIS_MNEMONIC_RET;
     if (near && i.machine_mode == ZYDIS_MACHINE_MODE_LONG_64 && d.has(ZYDIS_ATTRIB_HAS_OPERANDSIZE)) return true;
+    // A repeat prefix before LOOPE or LOOPNE is reserved (SDM vol. 2A, 2.1.1; APM vol. 3, 1.2.6): AMD's CPUs take its
+    // condition for the instruction's.
+    const bool repeat = std::any_of(i.raw.prefixes, i.raw.prefixes + i.raw.prefix_count,
+                                    [](const auto& prefix) { return prefix.value == 0xf2 || prefix.value == 0xf3; });
+    if (repeat && (i.mnemonic == ZYDIS_MNEMONIC_LOOPE || i.mnemonic == ZYDIS_MNEMONIC_LOOPNE)) return true;
     // 0F 0D with a register is a NOP to Intel's CPUs, and undefined to those that know PREFETCHW (APM vol. 3,
     // "PREFETCH").
     if (i.mnemonic == ZYDIS_MNEMONIC_NOP && i.opcode_map == ZYDIS_OPCODE_MAP_0F && i.opcode == 0x0d) return true;
