@@ -191,8 +191,8 @@ constexpr const char* kFuzzFooter =
 advertises, in 64-bit and 32-bit code, with registers and memory chosen to hit corners. An oracle runs each: the host's
 CPU itself, in a child process of its own (native), or a virtual CPU under KVM, in the modes that this host's KVM lets
 the CPU run (kvm). The interpreter runs the same, with its fast handlers and without. Registers, flags, x87 and vector
-registers, memory and exceptions must be equal; what the manual leaves undefined does not count. With --no-opt=LIST it is
-the interpreter without these optimisations that must be equal ('dualvm run --help' lists them).
+registers, memory and exceptions must be equal; what the manual leaves undefined does not count. With --no-opt=LIST it
+is the interpreter without these optimisations that must be equal ('dualvm run --help' lists them).
 
 What differs is made as small as possible and printed: instructions, what they start from, both results. With
 --regressions each is kept as a file, which 'dualvm fuzz FILE' runs again.
