@@ -69,14 +69,14 @@ TEST_F(String, DirectionFlagGoesDown) {
 TEST_F(String, LongRunsComeBackInBetween) {
     cpu_.enter_protected_mode(32);
     cpu_.gpr(RDI) = 0x10001;
-    cpu_.gpr(RCX) = 5000;
+    cpu_.gpr(RCX) = 70000;
     cpu_.gpr(RAX) = 0x99;
     EXPECT_EQ(run({0xf3, 0xaa}), Flow::Again);
-    EXPECT_EQ(cpu_.gpr(RCX), 5000u - 4096);
-    EXPECT_EQ(cpu_.gpr(RDI), 0x10001u + 4096);
+    EXPECT_EQ(cpu_.gpr(RCX), 70000u - 65536);
+    EXPECT_EQ(cpu_.gpr(RDI), 0x10001u + 65536);
     EXPECT_EQ(run({0xf3, 0xaa}), Flow::Next);
     EXPECT_EQ(cpu_.gpr(RCX), 0u);
-    EXPECT_EQ(cpu_.peek(0x10001 + 4999, 2), 0x99u);
+    EXPECT_EQ(cpu_.peek(0x10001 + 69999, 2), 0x99u);
 }
 TEST_F(String, WithTheTrapFlagOneElementAtATime) {
     cpu_.rflags() |= rflags::TF;
