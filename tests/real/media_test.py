@@ -20,7 +20,8 @@ ENGINE = "--engine=interp"
 
 def command(arguments, folder, what):
     """A program that must succeed."""
-    run = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+    run = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, errors="replace", check=False,
+                         stdin=subprocess.DEVNULL)
     if run.returncode != 0:
         fail(f"{what}: {' '.join(arguments)}", run)
     return run
