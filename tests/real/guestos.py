@@ -148,4 +148,4 @@ def write_iso(path, kernel, modules, grub_install):
         (tree / "install/i386-pc" / file.name).write_bytes(file.read_bytes())
 
     subprocess.run(["grub-mkrescue", "-d", str(GRUB_MODULES), "-o", str(path), str(tree)], check=True,
-                   capture_output=True)
+                   capture_output=True, stdin=subprocess.DEVNULL)

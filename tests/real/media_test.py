@@ -4,7 +4,6 @@ import hashlib
 import lzma
 import re
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,8 @@ ENGINE = "--engine=interp"
 
 def command(arguments, folder, what):
     """A program that must succeed."""
-    run = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+    run = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, errors="replace", check=False,
+                         stdin=subprocess.DEVNULL)
     if run.returncode != 0:
         fail(f"{what}: {' '.join(arguments)}", run)
     return run
@@ -36,11 +36,12 @@ def check_image(guests, folder, name):
 
 
 class Session:
-    """Somebody at the serial console of a guest, in the folder where its disks are."""
+    """A script at the serial console of a guest, in the folder where its disks are. (At a terminal, a person would be
+    shown the PC's screen.)"""
 
     def __init__(self, arguments, folder, seconds):
         self.arguments = arguments
-        self.terminal = Terminal(arguments, seconds, folder)
+        self.terminal = Terminal(arguments, seconds, folder, plain=True)
         self.place = 0
 
     def expect(self, text):
@@ -267,16 +268,13 @@ def memtest_cdrom(guests):
 
 
 def memtest_pass(guests):
-    """All tests of one pass over 64 MiB."""
+    """All tests of one pass over 64 MiB; the virtual clock makes the run the same each time."""
     kernel = guests.find("boot/memtest86+x64.bin")
-    session = Session([guests.program, "run", ENGINE, "-m", "64", "-kernel", kernel, "-append", "console=ttyS0,115200",
-                       "--screen=text"], None, 1700)
-    session.expect("Press any key to remove this banner")
-    session.terminal.program.send_signal(signal.SIGINT)
-    _, errors = session.terminal.finish()
-    if not re.search(r"Pass: +1\b", errors) or not re.search(r"Errors: 0\b", errors):
-        print(errors)
-        session.end_with("the pass should have been without errors")
+    run = guests.run(ENGINE, "-m", "64", "--max-insns", "870000000000", "--screen=text", "-kernel", kernel,
+                     "-append", "console=ttyS0,115200", seconds=3500)
+    for words in (r"Status: Pass\b", r"Pass: +[1-9]", r"Errors: 0\b", "Press any key to remove this banner"):
+        if not re.search(words, run.stderr):
+            fail(f"'{words}' is missing: the pass should have been completed without errors", run)
 
 
 def main():

@@ -2,15 +2,21 @@
 import os
 import pty
 import select
+import socket
 import subprocess
 import time
 
 
 class Terminal:
-    def __init__(self, command, seconds, folder=None):
+    """With `plain`, standard input and output are a socket's ends, as if a script were at the guest's serial port."""
+
+    def __init__(self, command, seconds, folder=None, plain=False):
         self.shown = b""
         self.deadline = time.monotonic() + seconds
-        self.ours, theirs = pty.openpty()
+        if plain:
+            self.ours, theirs = (end.detach() for end in socket.socketpair())
+        else:
+            self.ours, theirs = pty.openpty()
         # Standard error stays apart: it is dualvm's, not the guest's.
         self.program = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE,
                                         start_new_session=True, cwd=folder)
