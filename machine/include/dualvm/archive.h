@@ -56,6 +56,7 @@ public:
         into = get<T>();
     }
     void get_bytes(void* into, std::size_t size) {
+        if (size == 0) return;  // an empty buffer may have no address
         if (size_ - at_ < size) {
             ok_ = false;
             at_ = size_;
