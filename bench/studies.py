@@ -2,7 +2,8 @@
 
 import math
 
-CHURN = ["walks", "cr3", "invlpg", "data", "jit", "blocks", "alone", "line", "load"]  # guests/system/churn.c says what they are
+# guests/system/churn.c says what they are
+CHURN = ["walks", "cr3", "invlpg", "data", "jit", "blocks", "alone", "line", "load"]
 EVENTS = {name: 10_000 if name == "load" else 300_000 for name in CHURN}  # a load costs a translator milliseconds
 SIZES = [16, 64, 256, 1024, 4096, 16384]  # MiB of guest memory
 
