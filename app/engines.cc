@@ -25,7 +25,7 @@ std::string drawback_of_kvm(const EngineOptions& options) {
     auto machine = Machine::create({.memory_mebibytes = 1, .clock = ClockKind::Host});
     if (!machine) return machine.error().text;
     EngineOptions bare = options;
-    bare.rescue = false;
+    bare.assist = Assist::Off;
     auto engine = make_engine(**machine, EngineName::Kvm, bare);
     if (!engine) return engine.error().text;
     const TriedCapabilities can = (*engine)->tried_capabilities();
@@ -67,11 +67,35 @@ EngineChoice choose_engine(const Options& options) {
     return choice;
 }
 
+const char* to_string(Assist assist) {
+    switch (assist) {
+        case Assist::Auto: return "auto";
+        case Assist::Off: return "off";
+        case Assist::Instruction: return "instruction";
+        case Assist::Kernel: return "kernel";
+    }
+    return "?";
+}
+
+AssistChoice choose_assist(const EngineOptions& options) {
+    if (options.assist != Assist::Auto) return {.assist = options.assist};
+    if (runs_programs_alone(options.kvm_device)) {
+        return {.assist = Assist::Kernel,
+                .why = "this host's KVM runs 64-bit programs directly, and nothing else: the rest is interpreted"};
+    }
+    return {.assist = Assist::Instruction};
+}
+
 Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engine, const EngineOptions& options) {
     if (engine != EngineName::Kvm) return make_interpreter(machine, {.without = options.without});
     KvmOptions kvm;
     kvm.device = options.kvm_device;
-    if (options.rescue) kvm.rescue = make_interpreter(machine, {.without = options.without});
+    const Assist assist = choose_assist(options).assist;
+    if (assist == Assist::Kernel) {
+        auto kernel = make_interpreter(machine, {.without = options.without, .host_tsc = true});
+        return make_assisted_engine(machine, std::move(kernel), std::move(kvm));
+    }
+    if (assist == Assist::Instruction) kvm.rescue = make_interpreter(machine, {.without = options.without});
     return make_kvm_engine(machine, std::move(kvm));
 }
 

@@ -20,6 +20,16 @@ struct EngineChoice {
 // Makes `auto` one of the others. A user's own choice is taken as it is.
 EngineChoice choose_engine(const Options& options);
 
+const char* to_string(Assist assist);
+
+struct AssistChoice {
+    Assist assist = Assist::Off;  // never Auto
+    std::string why{};            // empty if the user chose, or if it is nothing to speak of
+};
+
+// Makes --assist=auto one of the others.
+AssistChoice choose_assist(const EngineOptions& options);
+
 // An Error of status EngineUnavailable if this host lacks it.
 Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engine, const EngineOptions& options);
 

@@ -331,8 +331,15 @@ private:
                   });
         }
         add_no_opt(to, group);
-        flag(to, "--no-rescue", "Under kvm, don't let interp do what KVM can't", group,
-             [this] { options_.engine.rescue = false; });
+        value(to, "--assist", "WHAT", "What interp does under kvm: off, instruction, kernel or auto", group,
+              [this](const std::string& text) {
+                  options_.engine.assist = choice<Assist>("--assist", text,
+                                                          {{"off", Assist::Off},
+                                                           {"instruction", Assist::Instruction},
+                                                           {"kernel", Assist::Kernel},
+                                                           {"auto", Assist::Auto}});
+              });
+        flag(to, "--no-rescue", "The same as --assist=off", group, [this] { options_.engine.assist = Assist::Off; });
         add_kvm_device(to);
     }
 

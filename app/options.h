@@ -45,9 +45,12 @@ struct GuestOptions {
     BootOrder order;
 };
 
+// What the interpreter does under --engine=kvm: nothing, the instructions that KVM cannot, all but 64-bit programs.
+enum class Assist : u8 { Auto, Off, Instruction, Kernel };
+
 struct EngineOptions {
     EngineName engine = EngineName::Auto;
-    bool rescue = true;
+    Assist assist = Assist::Auto;
     std::vector<std::string> without;  // optimisations of the interpreter that are left out
     std::string kvm_device = "/dev/kvm";
     std::optional<ClockKind> clock;  // not said: virtual where the engine can drive it

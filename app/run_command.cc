@@ -145,6 +145,10 @@ int run_command(const Options& options, const Messages& messages) {
     auto guest = make_guest(options, choice.engine, choice.clock, outputs);
     if (!guest) return report_error(guest.error(), messages);
     if (!choice.why.empty()) messages.note(fmt::format("engine {}: {}", to_string(choice.engine), choice.why));
+    if (choice.engine == EngineName::Kvm) {
+        const AssistChoice assist = choose_assist(options.engine);
+        if (!assist.why.empty()) messages.note(fmt::format("assist {}: {}", to_string(assist.assist), assist.why));
+    }
 
     (*console)->connect(*guest->pc);
     KeyPlayer keys(guest->machine->clock(), *guest->pc);

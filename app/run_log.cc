@@ -72,7 +72,9 @@ void RunLog::exit(const Exit& e) {
         case ExitKind::BudgetUsed:
         case ExitKind::Kicked:
         case ExitKind::Attention:
-        case ExitKind::InterruptWindow: return;
+        case ExitKind::InterruptWindow:
+        case ExitKind::UserMode:
+        case ExitKind::KernelMode: return;
     }
     line(text);
 }

@@ -1,4 +1,6 @@
 // Where instructions meet the rest of the machine: ports, and time.
+#include <x86intrin.h>
+
 #include "block.h"
 #include "breakpoints.h"
 #include "system.h"
@@ -16,15 +18,19 @@ void synchronize_clock(State& s) {
                             static_cast<u64>(s.slice - not_yet));
 }
 
-u64 read_tsc(State& s) {
+namespace {
+
+u64 tsc_source(State& s) {
+    if (s.tsc_is_hosts) return __rdtsc();
     synchronize_clock(s);
-    return s.tsc_offset + s.machine->clock().now();  // 1 GHz
+    return s.machine->clock().now();  // 1 GHz
 }
 
-void write_tsc(State& s, u64 value) {
-    synchronize_clock(s);
-    s.tsc_offset = value - s.machine->clock().now();
-}
+}  // namespace
+
+u64 read_tsc(State& s) { return s.tsc_offset + tsc_source(s); }
+
+void write_tsc(State& s, u64 value) { s.tsc_offset = value - tsc_source(s); }
 
 namespace {
 

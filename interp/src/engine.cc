@@ -57,6 +57,7 @@ public:
         : machine_(machine), state_(std::make_unique<State>()) {
         state_->machine = &machine;
         state_->use = all_optimisations_but(options.without);
+        state_->tsc_is_hosts = options.host_tsc;
         blocks_ = std::make_unique<BlockCache>(*state_, options.block_cache_bytes);
         state_->blocks = blocks_.get();
         if (const VirtualClock* clock = machine.virtual_clock()) state_->instructions_of_others = clock->instructions();
@@ -68,7 +69,7 @@ public:
     const char* name() const override { return "interp"; }
 
     Capabilities capabilities() const override {
-        return {.exact_instruction_counts = true, .dirty_log = true, .virtual_clock = true};
+        return {.exact_instruction_counts = true, .dirty_log = true, .virtual_clock = true, .stops_at_modes = true};
     }
     TriedCapabilities tried_capabilities() const override { return {.single_step = true}; }
 
@@ -90,10 +91,10 @@ public:
         copy_groups(state_->cpu, machine_.cpu(), groups);
         if (any(groups & Groups::Control)) machine_.cr8_changed(state_->cpu.control.cr8);
         if (any(groups & Groups::Msrs)) machine_.apic_base_changed(state_->cpu.msrs.apic_base);
-        if (any(groups & Groups::Msrs)) state_->tsc_offset = machine_.cpu().msrs.tsc - machine_.clock().now();
+        if (any(groups & Groups::Msrs) && !state_->tsc_is_hosts) write_tsc(*state_, machine_.cpu().msrs.tsc);
         if (any(groups & Groups::Fpu)) load_fx_image(state_->fx, state_->cpu.fpu);
         if (any(groups & Groups::Events)) shutdown_ = false;  // as a RESET ends it
-        if (any(groups & (Groups::Control | Groups::Segments))) {
+        if (any(groups & Groups::Control)) {
             // Another engine may have run since: what it wrote to memory, nobody saw.
             flush_tlb(*state_);
             blocks_->forget_all(*state_);
@@ -131,6 +132,10 @@ private:
     void deliver_pending_events();
     void fault_at(u64 rip);
     void trap(u64 causes);
+    bool at_stop() const {
+        if (until_ == Until::Limits) return false;
+        return (state_->user && state_->code64()) == (until_ == Until::Program);
+    }
     void run_slice();
     void run_chain(Block* block);
     void step();
@@ -141,6 +146,7 @@ private:
     std::unique_ptr<State> state_;
     std::unique_ptr<BlockCache> blocks_;
     bool shutdown_ = false;  // triple fault
+    Until until_ = Until::Limits;
     std::atomic<bool> kicked_{false};
     u64 seen_map_generation_ = 0, seen_dirty_generation_ = 0;
 };
@@ -214,6 +220,8 @@ Exit Interpreter::run(const Budget& budget) {
     State& s = *state_;
     const Nanoseconds end = budget.host_time == kNever ? kNever : host_now() + budget.host_time;
     u64 left = budget.instructions;
+    until_ = budget.until;
+    bool begun = false;
     notice_outside_changes();
     while (true) {
         if (kicked_.exchange(false, std::memory_order_relaxed)) return counted(ExitKind::Kicked);
@@ -224,9 +232,12 @@ Exit Interpreter::run(const Budget& budget) {
         } while (s.cpu.events.exception_pending && !shutdown_);  // a task switch may have left one
         if (shutdown_) return counted(ExitKind::Shutdown);
         if (s.cpu.events.halted) return counted(ExitKind::Halt);
+        const bool stop = at_stop();
+        if (stop && begun) return counted(until_ == Until::Program ? ExitKind::UserMode : ExitKind::KernelMode);
+        begun = true;
 
         // The instruction behind STI or MOV SS runs before any interrupt; a debugger in the guest looks at every one.
-        const bool single = shadowed() || debugged();
+        const bool single = shadowed() || debugged() || stop;
         s.slice = s.ticks = single ? 1 : static_cast<i64>(std::min<u64>(left, kSliceInstructions));
         if (single) {
             step();
@@ -257,7 +268,7 @@ void Interpreter::run_slice() {
         if (block == nullptr || block->count > s.ticks) {
             step();
             linking = nullptr;
-            if (between_instructions()) return;
+            if (between_instructions() || at_stop()) return;
             continue;
         }
         if (linking != nullptr && linking_generation == s.map_generation) link(linking, taken, block);
@@ -274,11 +285,11 @@ void Interpreter::run_slice() {
             case Leave::Lookup:
                 s.cpu.general.rflags &= ~rflags::RF;  // lives for one instruction (SDM vol. 3B, 17.3.1.1)
                 blocks_->refresh_mode(s);
-                if (between_instructions()) return;
+                if (between_instructions() || at_stop()) return;
                 break;
             case Leave::Fault:
                 fault_at(rip_of(s.op));
-                if (between_instructions()) return;
+                if (between_instructions() || at_stop()) return;
                 break;
             case Leave::Halt: s.cpu.events.halted = true; return;
         }

@@ -104,7 +104,8 @@ struct State {
     Machine* machine = nullptr;
     BlockCache* blocks = nullptr;
     EngineStatistics statistics;
-    u64 tsc_offset = 0;                 // time stamp counter minus the machine's clock
+    u64 tsc_offset = 0;                 // time stamp counter minus what it counts
+    bool tsc_is_hosts = false;          // it counts what the host's does; else nanoseconds of the machine's clock
     u64 instructions_of_others = 0;     // on the machine's clock before this engine began
     u64 instructions_before_slice = 0;  // executed before this slice began
     bool in_chain = false;              // `ticks` is what handlers keep: the rest of the block is already taken off

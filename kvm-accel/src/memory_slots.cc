@@ -67,6 +67,12 @@ Expected<void> MemorySlots::rebuild() {
     return {};
 }
 
+Expected<void> MemorySlots::add_private(const Slot& slot) {
+    constexpr u32 kNumber = 500;  // behind the guest's, and within what every kernel has (KVM_CAP_NR_MEMSLOTS)
+    if (!set(kNumber, slot)) return ioctl_error("KVM_SET_USER_MEMORY_REGION (the shim's)");
+    return {};
+}
+
 void MemorySlots::collect_dirty() {
     std::vector<u64> bitmap;
     for (u32 i = 0; i < slots_.size(); ++i) {

@@ -31,6 +31,8 @@ public:
 
     // Makes the slots what the regions and the A20 gate say. To be called when vmem.map_generation() has changed.
     Expected<void> rebuild();
+    // A slot of the VMM's own, beside the guest's; its memory must outlive this.
+    Expected<void> add_private(const Slot& slot);
     // Adds what the guest has written since the last call to vMEM's dirty account.
     void collect_dirty();
     // Makes KVM forget what it knows of the guest's page tables: where it shadows them, a present entry that user space

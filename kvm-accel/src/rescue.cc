@@ -55,7 +55,9 @@ Rescuer::Result Rescuer::execute_one() {
             case ExitKind::Breakpoint: stepped = true; break;
             case ExitKind::Kicked:
             case ExitKind::Attention:
-            case ExitKind::InterruptWindow: stepped = counts && engine_->instructions() != count; break;
+            case ExitKind::InterruptWindow:
+            case ExitKind::UserMode:
+            case ExitKind::KernelMode: stepped = counts && engine_->instructions() != count; break;
             case ExitKind::Failure: i = kAttempts; break;
         }
     }

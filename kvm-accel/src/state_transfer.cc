@@ -322,9 +322,7 @@ void put(u8* area, std::size_t at, T value) {
 
 }  // namespace
 
-Expected<void> StateTransfer::pull_fpu(KvmVcpu& vcpu, CpuFile& cpu) {
-    XsaveArea xsave{};
-    if (auto got = transfer(vcpu.fd(), kGetXsave, &xsave, "KVM_GET_XSAVE"); !got) return got;
+void from_kvm(FpuGroup& to, const XsaveArea& xsave) {
     const auto* area = reinterpret_cast<const u8*>(xsave.region);
     const auto present = get<u64>(area, kXstateBv);
     FpuGroup fpu;  // a component that is not present is in its initial state
@@ -349,15 +347,11 @@ Expected<void> StateTransfer::pull_fpu(KvmVcpu& vcpu, CpuFile& cpu) {
         if (present & kSse) std::memcpy(fpu.vector[i].bytes.data(), area + 160 + 16 * i, 16);
         if (present & kAvx) std::memcpy(fpu.vector[i].bytes.data() + 16, area + kYmmHigh + 16 * i, 16);
     }
-    cpu.fpu = fpu;
-    return {};
+    to = fpu;
 }
 
-Expected<void> StateTransfer::push_fpu(KvmVcpu& vcpu, const CpuFile& cpu) {
-    XsaveArea xsave{};  // read first: it may hold components that FpuGroup has no place for (AVX-512, PKRU)
-    if (auto got = transfer(vcpu.fd(), kGetXsave, &xsave, "KVM_GET_XSAVE"); !got) return got;
+void to_kvm(XsaveArea& xsave, const FpuGroup& fpu) {
     auto* area = reinterpret_cast<u8*>(xsave.region);
-    const FpuGroup& fpu = cpu.fpu;
     put(area, 0, fpu.fcw);
     put(area, 2, fpu.fsw);
     put(area, 4, fpu.ftw);
@@ -381,6 +375,19 @@ Expected<void> StateTransfer::push_fpu(KvmVcpu& vcpu, const CpuFile& cpu) {
     // Components that are all zero are marked as being in their initial state: a guest without AVX cannot have another.
     const u64 others = get<u64>(area, kXstateBv) & ~u64{kX87 | kSse | kAvx};
     put(area, kXstateBv, others | kX87 | kSse | (upper_halves ? u64{kAvx} : 0));
+}
+
+Expected<void> StateTransfer::pull_fpu(KvmVcpu& vcpu, CpuFile& cpu) {
+    XsaveArea xsave{};
+    if (auto got = transfer(vcpu.fd(), kGetXsave, &xsave, "KVM_GET_XSAVE"); !got) return got;
+    from_kvm(cpu.fpu, xsave);
+    return {};
+}
+
+Expected<void> StateTransfer::push_fpu(KvmVcpu& vcpu, const CpuFile& cpu) {
+    XsaveArea xsave{};  // read first: it may hold components that FpuGroup has no place for (AVX-512, PKRU)
+    if (auto got = transfer(vcpu.fd(), kGetXsave, &xsave, "KVM_GET_XSAVE"); !got) return got;
+    to_kvm(xsave, cpu.fpu);
     return transfer(vcpu.fd(), kSetXsave, &xsave, "KVM_SET_XSAVE");
 }
 

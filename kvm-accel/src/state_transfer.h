@@ -5,6 +5,7 @@
 
 #include "dualvm/cpu_file.h"
 #include "kvm_handles.h"
+#include "kvm_layout.h"
 
 namespace dualvm::kvm {
 
@@ -14,6 +15,10 @@ kvm_regs to_kvm(const GeneralGroup& from);
 
 void from_kvm(Segment& to, const kvm_segment& from);
 kvm_segment to_kvm(const Segment& from);
+
+// x87 and vector registers. What FpuGroup has no place for stays as it is in the area.
+void from_kvm(FpuGroup& to, const XsaveArea& from);
+void to_kvm(XsaveArea& to, const FpuGroup& from);
 
 class StateTransfer {
 public:

@@ -16,6 +16,8 @@ const char* to_string(ExitKind kind) {
         case ExitKind::Kicked: return "kicked";
         case ExitKind::Attention: return "attention";
         case ExitKind::InterruptWindow: return "interrupt-window";
+        case ExitKind::UserMode: return "user-mode";
+        case ExitKind::KernelMode: return "kernel-mode";
         case ExitKind::Failure: return "failure";
     }
     return "?";

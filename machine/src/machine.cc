@@ -92,7 +92,9 @@ Outcome dispatch(Machine& machine, Exit& exit) {
         case ExitKind::SingleStep:
         case ExitKind::Kicked:
         case ExitKind::Attention:
-        case ExitKind::InterruptWindow: return Outcome::Continue;
+        case ExitKind::InterruptWindow:
+        case ExitKind::UserMode:
+        case ExitKind::KernelMode: return Outcome::Continue;
         case ExitKind::Shutdown:
         case ExitKind::Breakpoint:
         case ExitKind::Failure: return Outcome::Stop;

@@ -50,7 +50,8 @@ TEST_F(HandleExit, EndsAndWaitsAreTold) {
         Exit e{.kind = k};
         EXPECT_EQ(handle_exit(*machine, e), Outcome::Stop) << to_string(k);
     }
-    for (ExitKind k : {ExitKind::BudgetUsed, ExitKind::Kicked, ExitKind::Attention, ExitKind::InterruptWindow}) {
+    for (ExitKind k : {ExitKind::BudgetUsed, ExitKind::Kicked, ExitKind::Attention, ExitKind::InterruptWindow,
+                       ExitKind::UserMode, ExitKind::KernelMode}) {
         Exit e{.kind = k};
         EXPECT_EQ(handle_exit(*machine, e), Outcome::Continue) << to_string(k);
     }

@@ -12,10 +12,19 @@ namespace dualvm {
 
 inline constexpr u64 kUnlimited = std::numeric_limits<u64>::max();
 
+// Where else run() comes back, after at least one instruction. A program is 64-bit code at ring 3.
+enum class Until : u8 {
+    Limits,   // nowhere
+    Program,  // a program comes next, and no event before it: ExitKind::UserMode
+    Kernel,   // what comes next is none: ExitKind::KernelMode
+};
+
 // How long run() may go on. Whichever is used up first ends it.
 struct Budget {
     u64 instructions = kUnlimited;   // exact where Capabilities::exact_instruction_counts
     Nanoseconds host_time = kNever;  // of the host's time, from the call on; met within about a millisecond
+    // Where Capabilities::stops_at_modes; elsewhere it is ignored.
+    Until until = Until::Limits;
 };
 
 // What this engine can do on this host. Callers ask for a capability, never which engine it is.
@@ -23,6 +32,7 @@ struct Capabilities {
     bool exact_instruction_counts = false;  // instructions() is known and Budget::instructions is exact
     bool dirty_log = false;                 // collect_dirty() is exact
     bool virtual_clock = false;             // can drive a VirtualClock
+    bool stops_at_modes = false;            // keeps Budget::until
 };
 
 // What only trying tells.

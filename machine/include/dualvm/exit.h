@@ -20,6 +20,8 @@ enum class ExitKind : u8 {
     Kicked,           // kick()
     Attention,        // a device wants the run loop (stop request, earlier timer)
     InterruptWindow,  // the guest can take an interrupt now (hardware engines)
+    UserMode,         // 64-bit code at ring 3 comes next (Until::Program)
+    KernelMode,       // it does no longer (Until::Kernel)
     Failure,          // the engine could not execute an instruction
 };
 inline constexpr std::size_t kExitKinds = static_cast<std::size_t>(ExitKind::Failure) + 1;

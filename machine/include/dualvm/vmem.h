@@ -150,8 +150,12 @@ public:
     void add_dirty(const DirtyAccount& taken);
 
     // --- an engine that caches what memory holds (code) asks to be told of writes by others ------------------------
-    // `on_write(address, size)` is called after every write() and fill().
+    // `on_write(address, size)` is called after every write() and fill(), and by engines that ran guest code which may
+    // have written there.
     void set_write_observer(std::function<void(u64 address, u64 size)> on_write) { on_write_ = std::move(on_write); }
+    void written_by_guest(u64 address, u64 size) {
+        if (on_write_) on_write_(address, size);
+    }
 
 private:
     VMem() = default;

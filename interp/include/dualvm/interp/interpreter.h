@@ -14,6 +14,9 @@ struct InterpreterOptions {
     u64 block_cache_bytes = u64{32} << 20;
     // Optimisations to leave out, by name: see interpreter_optimisations().
     std::vector<std::string> without;
+    // The time stamp counter is the host's own, as it is for guest code that the CPU runs beside this engine. Else it
+    // counts nanoseconds of the machine's clock.
+    bool host_tsc = false;
 };
 
 // What InterpreterOptions::without can name, in the order in which the book explains them.

@@ -21,4 +21,13 @@ struct KvmOptions {
 // Fails with ExitStatus::EngineUnavailable, saying which step failed, why, and what to do.
 Expected<std::unique_ptr<Engine>> make_kvm_engine(Machine& machine, KvmOptions options);
 
+// Does this host's KVM run programs (64-bit ring 3) on the CPU, but not kernels? Code is run to find out, some
+// milliseconds once a process, unless the host has VT-x or AMD-V. False if the device cannot be used.
+bool runs_programs_alone(const std::string& device);
+
+// The CPU runs the guest's 64-bit programs, `kernel` everything else: an engine on the same machine that can stop at
+// programs (Capabilities::stops_at_modes) and whose time stamp counter is the host's. options.rescue is not used.
+Expected<std::unique_ptr<Engine>> make_assisted_engine(Machine& machine, std::unique_ptr<Engine> kernel,
+                                                       KvmOptions options);
+
 }  // namespace dualvm

@@ -1,0 +1,171 @@
+// Programs run on the CPU, everything else is interpreted: kqemu's way, on today's KVM.
+//
+// Another engine (the kernel's) runs the guest until 64-bit code at ring 3 is next; a vCPU runs that until it needs its
+// kernel; and so on. The state is always the kernel's engine's, but for the time that a program is on the vCPU.
+#include <fmt/format.h>
+
+#include "assist/user_mode.h"
+#include "dualvm/kvm/kvm_engine.h"
+#include "host_kind.h"
+#include "kvm_handles.h"
+#include "probe/direct_modes.h"
+
+namespace dualvm {
+
+namespace kvm {
+
+namespace {
+
+class AssistedEngine final : public Engine {
+public:
+    AssistedEngine(Machine& machine, std::unique_ptr<Engine> kernel, std::unique_ptr<UserMode> user)
+        : machine_(machine), kernel_(std::move(kernel)), user_(std::move(user)) {}
+
+    const char* name() const override { return "kvm"; }
+    Capabilities capabilities() const override { return {.dirty_log = true}; }
+    TriedCapabilities tried_capabilities() const override {
+        TriedCapabilities can = user_->direct_modes();
+        can.single_step = kernel_->tried_capabilities().single_step;
+        return can;
+    }
+    Exit run(const Budget& budget) override;
+    void kick() override {
+        user_->kick();
+        kernel_->kick();
+    }
+    void pull(Groups groups) override { kernel_->pull(groups); }
+    void push(Groups groups) override { kernel_->push(groups); }
+    void finish_access() override { kernel_->finish_access(); }
+    u64 instructions() const override { return 0; }
+    void collect_dirty() override {
+        kernel_->collect_dirty();
+        user_->collect_dirty();
+    }
+    EngineStatistics statistics() const override;
+
+private:
+    Exit counted(ExitKind kind) {
+        ++exits_[static_cast<std::size_t>(kind)];
+        Exit exit;
+        exit.kind = kind;
+        return exit;
+    }
+    Exit interpret(const Deadline& deadline, Until until);
+
+    // A hand-over and the way back take as long as interpreting some fifty thousand instructions. A program that needs
+    // its kernel sooner has no use for the CPU: it is interpreted for so long before it is handed over, so that at most
+    // twice the time of the better choice is spent (the rule of those who rent skis before they buy them). It also is
+    // what shows programs this machine's CPUID: they ask when they begin.
+    static constexpr u64 kPatience = 50'000;
+
+    Machine& machine_;
+    std::unique_ptr<Engine> kernel_;
+    std::unique_ptr<UserMode> user_;
+    std::array<u64, kExitKinds> exits_{};
+    std::map<std::string, u64> refusals_;
+    bool interrupted_ = false;  // a program on the vCPU, by nothing that it did: it may go on there at once
+    Nanoseconds user_time_ = 0, kernel_time_ = 0;
+};
+
+// For what is left until the deadline.
+Exit AssistedEngine::interpret(const Deadline& deadline, Until until) {
+    Budget part{.instructions = until == Until::Program ? kUnlimited : kPatience, .until = until};
+    const Nanoseconds start = monotonic_now();
+    if (deadline.at != kNever) part.host_time = deadline.at > start ? deadline.at - start : 1;
+    Exit exit = kernel_->run(part);
+    kernel_time_ += monotonic_now() - start;
+    return exit;
+}
+
+Exit AssistedEngine::run(const Budget& budget) {
+    if (budget.instructions != kUnlimited) return kernel_->run(budget);  // it can count; single steps first of all
+    Deadline deadline = Deadline::after(budget.host_time);
+    constexpr Groups kIn = Groups::General | Groups::Segments | Groups::Control | Groups::Debug | Groups::Msrs |
+                           Groups::Fpu | Groups::Events;
+    constexpr Groups kOut = Groups::General | Groups::Segments | Groups::Fpu;
+    while (true) {
+        Exit exit = interpret(deadline, Until::Program);
+        if (exit.kind != ExitKind::UserMode) return exit;
+        if (!interrupted_) {
+            exit = interpret(deadline, Until::Kernel);
+            if (exit.kind == ExitKind::KernelMode) continue;
+            if (exit.kind != ExitKind::BudgetUsed || deadline.passed()) return exit;
+        }
+        interrupted_ = false;
+        kernel_->pull(kIn);
+        CpuFile& cpu = machine_.cpu();
+        UserMode::Result result;
+        const char* refused = user_->refuses(cpu);
+        if (refused == nullptr) {
+            const Nanoseconds start = monotonic_now();
+            result = user_->run(cpu, deadline);
+            user_time_ += monotonic_now() - start;
+            if (result.end == UserMode::End::Refused) refused = "page tables out of bounds";
+        }
+        if (refused != nullptr) {
+            ++refusals_[refused];
+            exit = interpret(deadline, Until::Limits);
+            if (exit.kind == ExitKind::BudgetUsed && !deadline.passed()) continue;
+            return exit;
+        }
+        if (result.end == UserMode::End::Failure) {
+            ++exits_[static_cast<std::size_t>(ExitKind::Failure)];
+            return result.failure;
+        }
+        kernel_->push(kOut);
+        switch (result.end) {
+            case UserMode::End::Trap: continue;
+            default: interrupted_ = true;
+        }
+        switch (result.end) {
+            case UserMode::End::Deadline: return counted(ExitKind::BudgetUsed);
+            case UserMode::End::Kicked: return counted(ExitKind::Kicked);
+            default: return counted(ExitKind::Attention);
+        }
+    }
+}
+
+EngineStatistics AssistedEngine::statistics() const {
+    EngineStatistics all = kernel_->statistics();
+    const UserMode::Counts& c = user_->counts();
+    for (std::size_t i = 0; i < kExitKinds; ++i) all.exits[i] += exits_[i] + c.exits[i];
+    auto& n = all.named;
+    n["hand-overs to the CPU"] = c.entries;
+    n["back for a system call"] = c.system_calls;
+    n["back for a page fault"] = c.page_faults;
+    n["back for another exception"] = c.other_traps;
+    n["device accesses by programs"] = c.device_accesses;
+    n["shadow page tables dropped"] = c.shadows_dropped;
+    n["instructions interpreted"] = kernel_->instructions();
+    n["milliseconds interpreted"] = kernel_time_ / 1'000'000;
+    n["milliseconds in programs"] = user_time_ / 1'000'000;
+    for (const auto& [why, count] : refusals_) n[fmt::format("interpreted: {}", why)] = count;
+    return all;
+}
+
+}  // namespace
+
+}  // namespace kvm
+
+bool runs_programs_alone(const std::string& path) {
+    if (kvm::nested_paging(kvm::host_kind())) return false;
+    auto device = kvm::KvmDevice::open(path);
+    if (!device) return false;
+    const TriedCapabilities& can = kvm::direct_modes(*device);
+    constexpr u32 kLong64 = 1u << static_cast<unsigned>(CpuMode::Long64);
+    return (can.direct_modes_ring3 & kLong64) != 0 && (can.direct_modes_ring0 & kLong64) == 0;
+}
+
+Expected<std::unique_ptr<Engine>> make_assisted_engine(Machine& machine, std::unique_ptr<Engine> kernel,
+                                                       KvmOptions options) {
+    if (!kernel->capabilities().stops_at_modes) {
+        return fail(
+            ExitStatus::EngineUnavailable,
+            fmt::format("the engine '{}' does not stop at programs: it cannot be the kernel's", kernel->name()));
+    }
+    auto user = kvm::UserMode::create(machine, options.device, options.cpuid_differences);
+    if (!user) return tl::unexpected(user.error());
+    return std::make_unique<kvm::AssistedEngine>(machine, std::move(kernel), std::move(*user));
+}
+
+}  // namespace dualvm
