@@ -93,7 +93,9 @@ Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engin
     const Assist assist = choose_assist(options).assist;
     if (assist == Assist::Kernel) {
         auto kernel = make_interpreter(machine, {.without = options.without, .host_tsc = true});
-        return make_assisted_engine(machine, std::move(kernel), std::move(kvm));
+        AssistedOptions assisted{.device = options.kvm_device};
+        if (options.patience) assisted.patience = *options.patience;
+        return make_assisted_engine(machine, std::move(kernel), std::move(assisted));
     }
     if (assist == Assist::Instruction) kvm.rescue = make_interpreter(machine, {.without = options.without});
     return make_kvm_engine(machine, std::move(kvm));

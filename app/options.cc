@@ -339,6 +339,9 @@ private:
                                                            {"kernel", Assist::Kernel},
                                                            {"auto", Assist::Auto}});
               });
+        value(
+            to, "--patience", "N", "With --assist=kernel, instructions of a program to interpret first", group,
+            [this](const std::string& text) { options_.engine.patience = checked("--patience", parse_number(text)); });
         flag(to, "--no-rescue", "The same as --assist=off", group, [this] { options_.engine.assist = Assist::Off; });
         add_kvm_device(to);
     }

@@ -51,6 +51,7 @@ enum class Assist : u8 { Auto, Off, Instruction, Kernel };
 struct EngineOptions {
     EngineName engine = EngineName::Auto;
     Assist assist = Assist::Auto;
+    std::optional<u64> patience;       // instructions of a program that Assist::Kernel interprets first
     std::vector<std::string> without;  // optimisations of the interpreter that are left out
     std::string kvm_device = "/dev/kvm";
     std::optional<ClockKind> clock;  // not said: virtual where the engine can drive it

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Runs one guest of guests/manifest.json under one engine and checks what it prints and how it ends.
 
-    run_guest.py --build BUILD --engine interp|kvm|qemu NAME
+    run_guest.py --build BUILD --engine interp|kvm|assisted|qemu NAME
+
+kvm is KVM with single instructions by interp where it must be; assisted is KVM for programs alone.
 
 Status: 0 as expected, 1 not, 77 (CTest's "skipped") where this engine, or this host's KVM, cannot run it: the reason is
 printed.
@@ -20,6 +22,14 @@ ENGINE_UNAVAILABLE = 6  # dualvm's status for it
 TIMEOUT = 100  # seconds of host time; CTest's own is longer
 GUESTS = Path(__file__).resolve().parents[2] / "guests"
 QEMU = "qemu-system-x86_64"
+
+
+# How dualvm is told of them. The assisted engine hands every program over, however short.
+ENGINES = {
+    "interp": ["--engine=interp"],
+    "kvm": ["--engine=kvm", "--assist=instruction"],
+    "assisted": ["--engine=kvm", "--assist=kernel", "--patience=0"],
+}
 
 
 def load_manifest():
@@ -57,8 +67,8 @@ def qemu_command(build, guest):
 
 def dualvm_command(build, guest, engine, variant=""):
     """`variant`: of tests that run the same guest at the same time, which one."""
-    command = [str(Path(build) / "dualvm"), "run", f"--engine={engine}", "-no-reboot"]
-    command += guest.get("options", {}).get(engine, [])
+    command = [str(Path(build) / "dualvm"), "run", *ENGINES[engine], "-no-reboot"]
+    command += guest.get("options", {}).get("interp" if engine == "interp" else "kvm", [])
     if "disk" in guest:
         command += ["-hda", str(disk_file(build, guest, engine + variant))]
     command += ["-kernel", str(guest_file(build, guest))]
@@ -143,7 +153,7 @@ def run(command):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", required=True, help="the build tree")
-    parser.add_argument("--engine", required=True, choices=["interp", "kvm", "qemu"])
+    parser.add_argument("--engine", required=True, choices=[*ENGINES, "qemu"])
     parser.add_argument("name", help="a guest of the manifest")
     arguments = parser.parse_args()
 
@@ -163,7 +173,7 @@ def main():
     if status is None:
         print(f"not ended after {TIMEOUT} s; output so far:\n{output}")
         return 1
-    if status == ENGINE_UNAVAILABLE and arguments.engine == "kvm":
+    if status == ENGINE_UNAVAILABLE and arguments.engine != "interp":
         return SKIPPED  # dualvm has said why
     wrong = check(guest, arguments.engine, status, output)
     print("\n".join(wrong) if wrong else f"status {status}, and the output is right")

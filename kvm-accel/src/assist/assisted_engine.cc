@@ -18,8 +18,8 @@ namespace {
 
 class AssistedEngine final : public Engine {
 public:
-    AssistedEngine(Machine& machine, std::unique_ptr<Engine> kernel, std::unique_ptr<UserMode> user)
-        : machine_(machine), kernel_(std::move(kernel)), user_(std::move(user)) {}
+    AssistedEngine(Machine& machine, std::unique_ptr<Engine> kernel, std::unique_ptr<UserMode> user, u64 patience)
+        : machine_(machine), kernel_(std::move(kernel)), user_(std::move(user)), patience_(patience) {}
 
     const char* name() const override { return "kvm"; }
     Capabilities capabilities() const override { return {.dirty_log = true}; }
@@ -30,6 +30,7 @@ public:
     }
     Exit run(const Budget& budget) override;
     void kick() override {
+        kicked_.store(true);
         user_->kick();
         kernel_->kick();
     }
@@ -50,26 +51,27 @@ private:
         exit.kind = kind;
         return exit;
     }
-    Exit interpret(const Deadline& deadline, Until until);
+    Exit interpret(const Deadline& deadline, Until until, u64 instructions = kUnlimited);
 
-    // A hand-over and the way back take as long as interpreting some fifty thousand instructions. A program that needs
-    // its kernel sooner has no use for the CPU: it is interpreted for so long before it is handed over, so that at most
-    // twice the time of the better choice is spent (the rule of those who rent skis before they buy them). It also is
-    // what shows programs this machine's CPUID: they ask when they begin.
-    static constexpr u64 kPatience = 50'000;
+    // A program that is not for the vCPU is interpreted for so many instructions before it is looked at again.
+    static constexpr u64 kRefusedFor = 20'000;
 
     Machine& machine_;
     std::unique_ptr<Engine> kernel_;
     std::unique_ptr<UserMode> user_;
+    u64 patience_;
     std::array<u64, kExitKinds> exits_{};
     std::map<std::string, u64> refusals_;
-    bool interrupted_ = false;  // a program on the vCPU, by nothing that it did: it may go on there at once
+    std::atomic<bool> kicked_{false};
+    // A program that left the vCPU by nothing that it did may go on there at once: where it was.
+    static constexpr u64 kNowhere = ~u64{0};
+    u64 interrupted_rip_ = kNowhere, interrupted_cr3_ = 0;
     Nanoseconds user_time_ = 0, kernel_time_ = 0;
 };
 
 // For what is left until the deadline.
-Exit AssistedEngine::interpret(const Deadline& deadline, Until until) {
-    Budget part{.instructions = until == Until::Program ? kUnlimited : kPatience, .until = until};
+Exit AssistedEngine::interpret(const Deadline& deadline, Until until, u64 instructions) {
+    Budget part{.instructions = instructions, .until = until};
     const Nanoseconds start = monotonic_now();
     if (deadline.at != kNever) part.host_time = deadline.at > start ? deadline.at - start : 1;
     Exit exit = kernel_->run(part);
@@ -84,16 +86,24 @@ Exit AssistedEngine::run(const Budget& budget) {
                            Groups::Fpu | Groups::Events;
     constexpr Groups kOut = Groups::General | Groups::Segments | Groups::Fpu;
     while (true) {
-        Exit exit = interpret(deadline, Until::Program);
-        if (exit.kind != ExitKind::UserMode) return exit;
-        if (!interrupted_) {
-            exit = interpret(deadline, Until::Kernel);
-            if (exit.kind == ExitKind::KernelMode) continue;
-            if (exit.kind != ExitKind::BudgetUsed || deadline.passed()) return exit;
+        // One of the two hears a kick first; what the other hears later is none.
+        if (kicked_.exchange(false)) return counted(ExitKind::Kicked);
+        Exit exit;
+        if (interrupted_rip_ == kNowhere || machine_.interrupt_pending()) {
+            exit = interpret(deadline, Until::Program);
+            if (exit.kind == ExitKind::Kicked) continue;
+            if (exit.kind != ExitKind::UserMode) return exit;
         }
-        interrupted_ = false;
         kernel_->pull(kIn);
         CpuFile& cpu = machine_.cpu();
+        const bool goes_on = cpu.general.rip == interrupted_rip_ && cpu.control.cr3 == interrupted_cr3_;
+        interrupted_rip_ = kNowhere;
+        if (!goes_on && patience_ != 0) {
+            exit = interpret(deadline, Until::Kernel, patience_);
+            if (exit.kind == ExitKind::KernelMode || exit.kind == ExitKind::Kicked) continue;
+            if (exit.kind != ExitKind::BudgetUsed || deadline.passed()) return exit;
+            kernel_->pull(kIn);
+        }
         UserMode::Result result;
         const char* refused = user_->refuses(cpu);
         if (refused == nullptr) {
@@ -104,8 +114,8 @@ Exit AssistedEngine::run(const Budget& budget) {
         }
         if (refused != nullptr) {
             ++refusals_[refused];
-            exit = interpret(deadline, Until::Limits);
-            if (exit.kind == ExitKind::BudgetUsed && !deadline.passed()) continue;
+            exit = interpret(deadline, Until::Limits, kRefusedFor);
+            if (exit.kind == ExitKind::Kicked || (exit.kind == ExitKind::BudgetUsed && !deadline.passed())) continue;
             return exit;
         }
         if (result.end == UserMode::End::Failure) {
@@ -113,15 +123,11 @@ Exit AssistedEngine::run(const Budget& budget) {
             return result.failure;
         }
         kernel_->push(kOut);
-        switch (result.end) {
-            case UserMode::End::Trap: continue;
-            default: interrupted_ = true;
-        }
-        switch (result.end) {
-            case UserMode::End::Deadline: return counted(ExitKind::BudgetUsed);
-            case UserMode::End::Kicked: return counted(ExitKind::Kicked);
-            default: return counted(ExitKind::Attention);
-        }
+        if (result.end == UserMode::End::Trap) continue;
+        interrupted_rip_ = cpu.general.rip;
+        interrupted_cr3_ = cpu.control.cr3;
+        if (result.end == UserMode::End::Deadline) return counted(ExitKind::BudgetUsed);
+        if (result.end == UserMode::End::Attention) return counted(ExitKind::Attention);
     }
 }
 
@@ -157,7 +163,7 @@ bool runs_programs_alone(const std::string& path) {
 }
 
 Expected<std::unique_ptr<Engine>> make_assisted_engine(Machine& machine, std::unique_ptr<Engine> kernel,
-                                                       KvmOptions options) {
+                                                       AssistedOptions options) {
     if (!kernel->capabilities().stops_at_modes) {
         return fail(
             ExitStatus::EngineUnavailable,
@@ -165,7 +171,7 @@ Expected<std::unique_ptr<Engine>> make_assisted_engine(Machine& machine, std::un
     }
     auto user = kvm::UserMode::create(machine, options.device, options.cpuid_differences);
     if (!user) return tl::unexpected(user.error());
-    return std::make_unique<kvm::AssistedEngine>(machine, std::move(kernel), std::move(*user));
+    return std::make_unique<kvm::AssistedEngine>(machine, std::move(kernel), std::move(*user), options.patience);
 }
 
 }  // namespace dualvm

@@ -25,9 +25,19 @@ Expected<std::unique_ptr<Engine>> make_kvm_engine(Machine& machine, KvmOptions o
 // milliseconds once a process, unless the host has VT-x or AMD-V. False if the device cannot be used.
 bool runs_programs_alone(const std::string& device);
 
+struct AssistedOptions {
+    std::string device = "/dev/kvm";
+    std::vector<std::string>* cpuid_differences = nullptr;  // as in KvmOptions
+    // A hand-over and the way back take as long as interpreting some fifty thousand instructions. A program that needs
+    // its kernel sooner has no use for the CPU: it is interpreted for so many before it is handed over, so that at most
+    // twice the time of the better choice is spent (the rule of those who rent skis before they buy them). It is also
+    // what shows programs this machine's CPUID: they ask when they begin.
+    u64 patience = 50'000;
+};
+
 // The CPU runs the guest's 64-bit programs, `kernel` everything else: an engine on the same machine that can stop at
-// programs (Capabilities::stops_at_modes) and whose time stamp counter is the host's. options.rescue is not used.
+// programs (Capabilities::stops_at_modes) and whose time stamp counter is the host's.
 Expected<std::unique_ptr<Engine>> make_assisted_engine(Machine& machine, std::unique_ptr<Engine> kernel,
-                                                       KvmOptions options);
+                                                       AssistedOptions options);
 
 }  // namespace dualvm

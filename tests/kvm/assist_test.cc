@@ -1,0 +1,295 @@
+// --assist=kernel: programs on the CPU, the rest interpreted. What is done must be what the interpreter alone does.
+#include "assist/user_mode.h"
+#include "dualvm/interp/interpreter.h"
+#include "small_guest.h"
+
+namespace dualvm {
+namespace {
+
+constexpr u64 kPml4 = 0x1000, kPdpt = 0x2000, kPd = 0x3000, kPt = 0x4000;
+constexpr u64 kForAll = 7, kLarge = 0x80, kAccessed = 0x20, kDirty = 0x40;
+
+class Assist : public SmallGuest {
+protected:
+    // Programs, with a kernel for SYSCALL at kKernel, in a page of 2 MiB; kData is a page of its own, at kFrame.
+    static constexpr u64 kKernel = 0x9000, kData = 0x40000000, kFrame = 0x300000, kOtherFrame = 0x301000;
+
+    void program(const std::vector<u8>& code, const std::vector<u8>& kernel = {}) {
+        user_mode(code);
+        cpu().control.cr4 |= cr4::OSFXSR | cr4::OSXMMEXCPT;
+        cpu().control.efer |= efer::SCE;
+        machine->vmem().write_value(kPdpt + 8, 0x5000 | kForAll);
+        machine->vmem().write_value(u64{0x5000}, kPt | kForAll);
+        machine->vmem().write_value(kPt, kFrame | kForAll);
+        if (!kernel.empty()) machine->vmem().write(kKernel, kernel.data(), kernel.size());
+        cpu().msrs.lstar = kKernel;
+        cpu().msrs.star = u64{0x23} << 48 | u64{0x08} << 32;
+        cpu().msrs.sfmask = rflags::IF;
+        machine->vmem().write_value(kFrame, u64{0x11});
+        machine->vmem().write_value(kOtherFrame, u64{0x22});
+        ports.answer = mmio.answer = 0x11223344;
+    }
+
+    void start_interpreter() { engine = make_interpreter(*machine, {.host_tsc = true}); }
+    void start_assisted(u64 patience = 0) {
+        auto kernel = make_interpreter(*machine, {.host_tsc = true});
+        auto made = make_assisted_engine(*machine, std::move(kernel), {.patience = patience});
+        if (!made && made.error().status == ExitStatus::EngineUnavailable) GTEST_SKIP() << made.error().text;
+        ASSERT_TRUE(made) << made.error().text;
+        engine = std::move(*made);
+    }
+    u64 counted(const char* what) { return engine->statistics().named[what]; }
+
+    struct End {
+        CpuFile cpu;
+        ExitKind kind{};
+        std::vector<u8> memory;
+    };
+    End end() {
+        End e;
+        e.kind = run_on().kind;
+        engine->pull(Groups::All);
+        e.cpu = cpu();
+        e.memory.resize(u64{1} << 20);  // below A0000h is all that programs here write to, and kFrame
+        for (u64 at = 0; at < 0xa0000; at += 0x1000) machine->vmem().read(at, e.memory.data() + at, 0x1000);
+        machine->vmem().read(kFrame, e.memory.data() + 0xa0000, 0x2000);
+        return e;
+    }
+
+    // Runs a program under the interpreter alone, and with the CPU: both end alike.
+    void expect_same(const std::vector<u8>& code, const std::vector<u8>& kernel = {}) {
+        program(code, kernel);
+        const CpuFile before = cpu();
+        start_interpreter();
+        const End interpreted = end();
+        engine.reset();
+        const auto accesses = ports.accesses;
+        ports.accesses.clear();
+        SetUp();
+        program(code, kernel);
+        cpu() = before;
+        start_assisted();
+        if (IsSkipped() || HasFatalFailure()) return;
+        const End direct = end();
+        EXPECT_EQ(direct.kind, interpreted.kind);
+        EXPECT_EQ(differences(direct.cpu, interpreted.cpu, Groups::All), "");
+        EXPECT_EQ(ports.accesses, accesses);
+        const auto at = std::mismatch(direct.memory.begin(), direct.memory.end(), interpreted.memory.begin());
+        EXPECT_EQ(at.first - direct.memory.begin(), static_cast<i64>(direct.memory.size())) << "memory differs there";
+        EXPECT_GT(counted("hand-overs to the CPU"), 0u);
+    }
+};
+
+// Programs end with HLT: #GP, and no IDT, so a triple fault.
+
+TEST_F(Assist, RegistersFlagsAndMemoryAreWhatTheInterpreterMakes) {
+    expect_same({0x48, 0xb8, 1,    2,    3,    4,    5,    6,    7, 8,  // mov rax, imm
+                 0x49, 0x89, 0xc7, 0x49, 0xf7, 0xd7,                    // mov r15, rax; not r15
+                 0x48, 0x01, 0xc0, 0xf9, 0x48, 0x11, 0xc3,              // add rax, rax; stc; adc rbx, rax
+                 0x48, 0x89, 0x04, 0x25, 0x00, 0xa0, 0x00, 0x00,        // mov [a000h], rax
+                 0xfd, 0xf4});                                          // std; hlt
+}
+
+TEST_F(Assist, X87AndSseStateMovesBothWays) {
+    expect_same({0xd9, 0xe8, 0xd9, 0xeb, 0xde, 0xc1,              // fld1; fldpi; faddp
+                 0x0f, 0xae, 0x14, 0x25, 0x00, 0xb0, 0x00, 0x00,  // ldmxcsr [b000h]: 0, all unmasked
+                 0xf2, 0x48, 0x0f, 0x2a, 0xc0,                    // cvtsi2sd xmm0, rax
+                 0xf4});
+}
+
+TEST_F(Assist, AProgramsPortsReachTheDevicesInOrder) {
+    expect_same({0x66, 0xba, 0x00, 0x05, 0xb0, 0x11, 0xee,  // mov dx, 500h; mov al, 11h; out dx, al
+                 0xed, 0xef, 0xf4});                        // in eax, dx; out dx, eax; hlt
+    EXPECT_EQ(ports.accesses.size(), 3u);
+}
+
+TEST_F(Assist, AProgramsDeviceMemoryReachesTheDevice) {
+    expect_same({0xc7, 0x04, 0x25, 0x00, 0x00, 0x0a, 0x00, 0x78, 0x56, 0x34, 0x12,  // mov dword [a0000h], 12345678h
+                 0x8b, 0x04, 0x25, 0x04, 0x00, 0x0a, 0x00, 0xf4});                  // mov eax, [a0004h]; hlt
+    EXPECT_EQ(mmio.accesses.size(), 4u);                                            // two runs
+}
+
+TEST_F(Assist, SystemCallsGoToTheGuestsKernelAndBack) {
+    // The kernel adds one to RAX; the program calls it a hundred times.
+    expect_same({0x31, 0xc0, 0xbb, 100, 0, 0, 0,        // xor eax, eax; mov ebx, 100
+                 0x0f, 0x05,                            // syscall
+                 0xff, 0xcb, 0x75, 0xfa, 0xf4},         // dec ebx; jnz; hlt
+                {0x48, 0xff, 0xc0, 0x48, 0x0f, 0x07});  // inc rax; sysretq
+    EXPECT_EQ(cpu().general.gpr[RAX], 100u);
+    EXPECT_GE(counted("back for a system call"), 100u);
+}
+
+TEST_F(Assist, AccessedAndDirtyBitsAppearInTheGuestsTables) {
+    program({0xc6, 0x04, 0x25, 0, 0, 0, 0x40, 1, 0xf4});  // mov byte [kData], 1; hlt
+    start_assisted();
+    if (IsSkipped()) return;
+    end();
+    u64 top = 0, pointers = 0, directory = 0, page = 0;
+    machine->vmem().read_value(kPml4, top);
+    machine->vmem().read_value(kPdpt + 8, pointers);
+    machine->vmem().read_value(u64{0x5000}, directory);
+    machine->vmem().read_value(kPt, page);
+    EXPECT_EQ(top & kAccessed, kAccessed);
+    EXPECT_EQ(pointers & kAccessed, kAccessed);
+    EXPECT_EQ(directory & kAccessed, kAccessed);
+    EXPECT_EQ(page & (kAccessed | kDirty), kAccessed | kDirty);
+}
+
+TEST_F(Assist, AnEntryThatTheKernelChangesIsSeenByTheProgram) {
+    // The program reads kData, has the kernel map another frame there, and reads again.
+    program({0x48, 0x8b, 0x1c, 0x25, 0, 0, 0, 0x40,  // mov rbx, [kData]
+             0x0f, 0x05,                             // syscall
+             0x48, 0x8b, 0x2c, 0x25, 0, 0, 0, 0x40,  // mov rbp, [kData]
+             0xf4},
+            {0x48, 0xc7, 0x04, 0x25, 0x00, 0x40, 0, 0,    0x07, 0x10, 0x30, 0x00,  // mov qword [kPt], kOtherFrame | 7
+             0x0f, 0x01, 0x3c, 0x25, 0,    0,    0, 0x40,                          // invlpg [kData]
+             0x48, 0x0f, 0x07});
+    start_assisted();
+    if (IsSkipped()) return;
+    end();
+    EXPECT_EQ(cpu().general.gpr[RBX], 0x11u);
+    EXPECT_EQ(cpu().general.gpr[RBP], 0x22u);
+}
+
+TEST_F(Assist, AProgramMayChangeTablesThatAreAmongItsPages) {
+    // mov qword [kPt + 8], kOtherFrame | 7; mov rbx, [kData + 1000h]; hlt
+    expect_same({0x48, 0xc7, 0x04, 0x25, 0x08, 0x40, 0,    0,    0x07, 0x10, 0x30, 0x00,  //
+                 0x48, 0x8b, 0x1c, 0x25, 0x00, 0x10, 0x00, 0x40, 0xf4});
+}
+
+TEST_F(Assist, CodeThatAProgramWroteIsWhatTheKernelRuns) {
+    // The kernel is in a page that the program can write: it puts INC RAX, then DEC RAX, before the SYSRET and calls.
+    const std::vector<u8> code = {0x31, 0xc0, 0x0f, 0x05, 0x0f, 0x05,           // xor eax, eax; 2 syscalls
+                                  0xc6, 0x04, 0x25, 0x02, 0x90, 0,    0, 0xc8,  // mov byte [9002h], c8h
+                                  0x0f, 0x05, 0xf4};
+    expect_same(code, {0x48, 0xff, 0xc0, 0x48, 0x0f, 0x07});
+    EXPECT_EQ(cpu().general.gpr[RAX], 1u);
+}
+
+TEST_F(Assist, WhereTheShimIsTheGuestsOwnTablesCount) {
+    // mov rax, 7d0000000000h (entry 250); mov rbx, [rax]: no page there
+    program({0x48, 0xb8, 0, 0, 0, 0, 0, 0x7d, 0, 0, 0x48, 0x8b, 0x18, 0xf4});
+    start_assisted();
+    if (IsSkipped()) return;
+    end();
+    EXPECT_EQ(cpu().control.cr2, u64{250} << 39);
+}
+
+TEST_F(Assist, TheDescriptorTablesThatAProgramSeesAreTheGuests) {
+    program({0x0f, 0x01, 0x04, 0x25, 0x00, 0xa0, 0, 0, 0xf4});  // sgdt [a000h]; hlt
+    cpu().segments.gdtr = {.base = 0x123456789, .limit = 0x4321};
+    start_assisted();
+    if (IsSkipped()) return;
+    end();
+    u64 base = 0;
+    u16 limit = 0;
+    machine->vmem().read_value(u64{0xa000}, limit);
+    machine->vmem().read_value(u64{0xa002}, base);
+    EXPECT_EQ(limit, 0x4321);
+    EXPECT_EQ(base, 0x123456789u);
+}
+
+TEST_F(Assist, AGuestThatUsesAllTopLevelEntriesIsInterpreted) {
+    program({0x48, 0xff, 0xc0, 0xf4});
+    for (u64 i = 1; i < 512; ++i) machine->vmem().write_value(kPml4 + 8 * i, kPdpt | kForAll);
+    start_assisted();
+    if (IsSkipped()) return;
+    EXPECT_EQ(end().kind, ExitKind::Shutdown);
+    EXPECT_EQ(cpu().general.gpr[RAX], 1u);
+    EXPECT_GT(counted("interpreted: page tables out of bounds"), 0u);
+    EXPECT_EQ(counted("hand-overs to the CPU"), 0u);
+}
+
+TEST_F(Assist, TablesThatLeadToThemselvesAreInterpreted) {
+    program({0x48, 0xff, 0xc0, 0xf4});
+    machine->vmem().write_value(kPml4 + 8 * 100, kPml4 | kForAll);
+    start_assisted();
+    if (IsSkipped()) return;
+    EXPECT_EQ(end().kind, ExitKind::Shutdown);
+    EXPECT_EQ(cpu().general.gpr[RAX], 1u);
+}
+
+TEST_F(Assist, TheShimsMemoryCannotBeMapped) {
+    // kData leads to where the shim's memory is: to the guest there is nothing, and reads find ones.
+    const u64 base = ((u64{1} << machine->cpu_model().physical_address_bits()) - kvm::Shim::kSize) & ~u64{0x1fffff};
+    program({0x48, 0x8b, 0x1c, 0x25, 0, 0, 0, 0x40, 0xf4});  // mov rbx, [kData]; hlt
+    machine->vmem().write_value(kPt, base | kForAll);
+    start_assisted();
+    if (IsSkipped()) return;
+    end();
+    EXPECT_EQ(cpu().general.gpr[RBX], ~u64{0});
+    EXPECT_EQ(counted("hand-overs to the CPU"), 0u);
+}
+
+TEST_F(Assist, SingleSteppingAndBreakpointsAreInterpreted) {
+    for (const bool trap : {true, false}) {
+        SetUp();
+        program({0x48, 0xff, 0xc0, 0x48, 0xff, 0xc0, 0xf4});
+        if (trap) cpu().general.rflags |= rflags::TF;
+        if (!trap) cpu().debug.dr7 |= 1, cpu().debug.dr[0] = kCode + 3;
+        start_assisted();
+        if (IsSkipped()) return;
+        EXPECT_EQ(end().kind, ExitKind::Shutdown);  // #DB without an IDT
+        EXPECT_EQ(cpu().general.gpr[RAX], 1u);
+        EXPECT_EQ(counted("hand-overs to the CPU"), 0u);
+    }
+}
+
+TEST_F(Assist, ALoopOfAProgramEndsWithTheBudgetAndWithAKick) {
+    program({0x48, 0xff, 0xc0, 0xeb, 0xfb});  // inc rax; jmp
+    start_assisted();
+    if (IsSkipped()) return;
+    EXPECT_EQ(engine->run({.host_time = 20'000'000}).kind, ExitKind::BudgetUsed);
+    engine->pull(Groups::General);
+    const u64 first = cpu().general.gpr[RAX];
+    EXPECT_GT(first, 1'000'000u);  // at the CPU's speed
+    engine->kick();
+    EXPECT_EQ(engine->run({}).kind, ExitKind::Kicked);
+    EXPECT_EQ(engine->run({.host_time = 5'000'000}).kind, ExitKind::BudgetUsed);
+    engine->pull(Groups::General);
+    EXPECT_GT(cpu().general.gpr[RAX], first);
+}
+
+TEST_F(Assist, AnInterruptReachesTheGuestsHandler) {
+    // #20h's gate leads to HLT at ring 0, behind the loop.
+    program({0xeb, 0xfe, 0xfa, 0xf4});  // loop: jmp loop; handler: cli; hlt
+    constexpr u64 kIdt = 0x6000, kGdt = 0x6800, kTss = 0x6900;
+    machine->vmem().write_value(kGdt + 8, u64{0x00af9b000000ffff});
+    const u64 handler = kCode + 2;
+    machine->vmem().write_value(kIdt + 16 * 0x20, handler | u64{0x08} << 16 | u64{0x8e} << 40);
+    machine->vmem().write_value(kTss + 4, u64{0x7800});
+    cpu().segments.idtr = {.base = kIdt, .limit = 0xfff};
+    cpu().segments.gdtr = {.base = kGdt, .limit = 0xff};
+    cpu().segments.tr = {.base = kTss, .limit = 0x67, .access = Segment::P | 11, .selector = 0x18};
+    cpu().general.rflags |= rflags::IF;
+    start_assisted();
+    if (IsSkipped()) return;
+    EXPECT_EQ(engine->run({.host_time = 5'000'000}).kind, ExitKind::BudgetUsed);
+    pic.wanted = 1;
+    EXPECT_EQ(run_on().kind, ExitKind::Halt);
+    engine->pull(Groups::All);
+    EXPECT_EQ(cpu().cpl(), 0u);
+    EXPECT_EQ(cpu().general.rip, handler + 2);
+}
+
+TEST_F(Assist, AShortProgramIsNotWorthAHandOver) {
+    program({0x48, 0xff, 0xc0, 0xf4});
+    start_assisted(1000);
+    if (IsSkipped()) return;
+    EXPECT_EQ(end().kind, ExitKind::Shutdown);
+    EXPECT_EQ(counted("hand-overs to the CPU"), 0u);
+}
+
+TEST_F(Assist, CpuidOfAProgramThatHasJustBegunIsTheModels) {
+    program({0x31, 0xc0, 0x0f, 0xa2, 0xeb, 0xfe});  // xor eax, eax; cpuid; jmp $
+    start_assisted(50'000);
+    if (IsSkipped()) return;
+    EXPECT_EQ(engine->run({.host_time = 5'000'000}).kind, ExitKind::BudgetUsed);
+    engine->pull(Groups::General);
+    const CpuidResult model = machine->cpu_model().cpuid(0, 0, cpu());
+    EXPECT_EQ(cpu().general.gpr[RBX], model.ebx);
+    EXPECT_GT(counted("hand-overs to the CPU"), 0u);
+}
+
+}  // namespace
+}  // namespace dualvm
