@@ -98,8 +98,25 @@ bool makers_differ(const DecodedInstruction& d) {
         case ZYDIS_MNEMONIC_SYSEXIT:
         // Whether it may also read 32 bits.
         case ZYDIS_MNEMONIC_MOVSXD: return true;
+        // AMD has it outside 64-bit mode, too (APM vol. 3, "SYSRET"; SDM vol. 2B, "SYSRET").
+        case ZYDIS_MNEMONIC_SYSRET: return i.machine_mode != ZYDIS_MACHINE_MODE_LONG_64;
         default: return false;
     }
+}
+
+// Bytes that end in the middle of a near branch with an operand-size prefix: it has a 16-bit offset to AMD's CPUs, and
+// may be whole.
+bool begins_narrow_branch(std::span<const u8> bytes) {
+    bool narrow = false;
+    std::size_t at = 0;
+    const auto is_prefix = [](u8 b) {
+        return b == 0x66 || b == 0x67 || b == 0xf0 || b == 0xf2 || b == 0xf3 || b == 0x2e || b == 0x36 || b == 0x3e ||
+               b == 0x26 || b == 0x64 || b == 0x65 || (b & 0xf0) == 0x40;
+    };
+    for (; at < bytes.size() && is_prefix(bytes[at]); ++at) narrow = narrow || bytes[at] == 0x66;
+    const bool conditional = at + 1 < bytes.size() && bytes[at] == 0x0f && (bytes[at + 1] & 0xf0) == 0x80;
+    const bool other = at < bytes.size() && (bytes[at] == 0xe8 || bytes[at] == 0xe9);
+    return narrow && (conditional || other);
 }
 
 // Which of two places faults first, or how, is the maker's; without a fault all agree.
@@ -159,6 +176,7 @@ CaseAnalysis Analyser::analyse(const Case& c) const {
             const bool cut_off =
                 status == ZYDIS_STATUS_NO_MORE_DATA && c.code_end() == ring3::kCode + ring3::kCodeBytes;
             i.cut_off = cut_off;
+            if (cut_off && c.long_mode() && begins_narrow_branch(rest)) analysis.makers_differ = true;
             if (!i.illegal_lock && !cut_off) analysis.tainted = true;
             analysis.instructions.push_back(i);
             break;
@@ -188,6 +206,7 @@ CaseAnalysis Analyser::analyse(const Case& c) const {
         analysis.makers_fault_differently =
             analysis.makers_fault_differently || makers_fault_differently(zydis.mnemonic);
         analysis.reads_flags = analysis.reads_flags || stores_flags(zydis.mnemonic);
+        analysis.has_int1 = analysis.has_int1 || zydis.mnemonic == ZYDIS_MNEMONIC_INT1;
         for (const ZydisDecodedOperand& o : i.decoded.visible()) {
             if (o.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o.reg.value) == ZYDIS_REGCLASS_SEGMENT) {
                 analysis.reads_selectors = true;

@@ -25,6 +25,8 @@ struct CaseAnalysis {
     bool tainted = false;
     bool reads_selectors = false, reads_flags = false;  // and stores them where they are data
 
+    bool has_int1 = false;
+
     // An instruction that CPUs of different makers do differently, and may.
     bool makers_differ = false, makers_fault_differently = false;
 

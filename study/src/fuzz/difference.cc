@@ -166,9 +166,12 @@ bool other_order(const CaseInstruction& i, const CaseResult& oracle, const CaseR
     const auto either = [&](u8 a, u8 b) {
         return (oracle.vector == a && tested.vector == b) || (oracle.vector == b && tested.vector == a);
     };
-    if (oracle.general.rip == tested.general.rip && either(kAlignmentCheck, kPageFault)) return true;
-    // Instructions with a ModRM byte that are undefined whatever it holds (UD1) may be so before it is fetched.
     constexpr u8 kInvalidOpcode = 6, kGeneralProtection = 13;
+    if (oracle.general.rip == tested.general.rip &&
+        (either(kAlignmentCheck, kPageFault) || either(kAlignmentCheck, kGeneralProtection))) {
+        return true;
+    }
+    // Instructions with a ModRM byte that are undefined whatever it holds (UD1) may be so before it is fetched.
     if (i.cut_off && oracle.vector == kInvalidOpcode && tested.vector == kPageFault) return true;
     // LOCK before a privileged instruction: neither is allowed.
     if (i.illegal_lock && oracle.vector == kGeneralProtection && tested.vector == kInvalidOpcode) return true;
@@ -259,6 +262,7 @@ const char* nothing_to_learn(const Case& c, const CaseAnalysis& analysis, const 
         !refused) {
         return "the oracle's host answers INT n itself";
     }
+    if (distrust.int1 && analysis.has_int1) return "the oracle's host answers INT1 itself";
     constexpr u32 kMisalignedMask = 1u << 17;  // MXCSR.MM is AMD's alone (APM vol. 1, 4.2.2)
     if (distrust.other_maker && (oracle.fpu.mxcsr & kMisalignedMask) != 0) return "MXCSR has another bit there";
     if (distrust.other_maker && analysis.makers_differ) return "CPUs of other makers differ there";

@@ -54,14 +54,8 @@ Expected<std::unique_ptr<EngineRunner>> EngineRunner::create(std::string name, c
 // What the CPU itself does with these few is known.
 void EngineRunner::find_distrust() {
     constexpr u8 kInvalidOpcode = 6, kStackFault = 12, kGeneralProtection = 13;
-    distrust_.other_maker = host_is_of_other_maker();
+    distrust_ = common_distrust(*this);
     CaseResult result;
-    Case flags;
-    flags.code = {0x90};
-    flags.rflags |= ring3::kFreeFlags & ~rflags::TF;
-    run(flags, result);
-    distrust_.flags = (flags.rflags ^ result.general.rflags) & ring3::kFreeFlags;
-
     Case selector;
     selector.code = {0x8c, 0xd8};  // mov eax, ds
     run(selector, result);

@@ -70,14 +70,8 @@ Expected<std::unique_ptr<NativeCpu>> NativeCpu::create() {
 // A kernel that is itself a guest may return to programs by way of its hypervisor, which looks at what it loads: under
 // PVM, NT is gone and RSP must be canonical, though IRET minds neither (SDM vol. 2A, "IRET").
 void NativeCpu::find_distrust() {
-    distrust_.other_maker = host_is_of_other_maker();
+    distrust_ = common_distrust(*this);
     CaseResult result;
-    Case flags;
-    flags.code = {0x90};
-    flags.rflags |= ring3::kFreeFlags & ~rflags::TF;
-    run(flags, result);
-    distrust_.flags = (flags.rflags ^ result.general.rflags) & ring3::kFreeFlags;
-
     Case wild;
     wild.code = {0x90};
     wild.gpr[RSP] = u64{1} << 47;

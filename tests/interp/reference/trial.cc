@@ -340,8 +340,8 @@ std::string compare_once(TestCpu& cpu, HostCpu& host, const Trial& trial, Bits b
 
 }  // namespace
 
-// A kernel that is itself PVM's guest loses NT whenever an interrupt of the host's comes between the instruction and the
-// trap behind it: what differs counts when it differs each time.
+// A kernel that is itself PVM's guest loses NT whenever an interrupt of the host's comes between the instruction and
+// the trap behind it: what differs counts when it differs each time.
 std::string compare(TestCpu& cpu, HostCpu& host, const Trial& trial, Bits bits) {
     constexpr unsigned kTries = 3;
     const std::vector<u8> before(host.window(), host.window() + kWindowBytes);

@@ -71,6 +71,7 @@ struct Distrust {
     u32 vectors = 0;          // exceptions (bits 1 << vector) that it may raise in place of others, or swallow
     bool selectors = false;   // segment registers hold other selectors than they should
     bool wild_stack = false;  // a case cannot begin with an RSP that is not canonical: the host refuses to go there
+    bool int1 = false;        // INT1's #DB comes with RIP at the instruction, not behind it (SDM vol. 2A, "INT n")
     // The CPU is of another maker than the CPU model is, which where the manuals allow both does as its maker's do.
     bool other_maker = false;
 };
@@ -84,6 +85,9 @@ public:
     virtual Distrust distrust() const { return {}; }
     virtual void run(const Case& c, CaseResult& result) = 0;
 };
+
+// What can be said of every oracle: it runs cases of which the CPU's answer is known.
+Distrust common_distrust(Runner& oracle);
 
 // The canonical address with the same low 48 bits (SDM vol. 1, 3.3.7.1).
 constexpr u64 canonical_form(u64 address) { return static_cast<u64>(static_cast<i64>(address << 16) >> 16); }
