@@ -86,6 +86,11 @@ A guest (-kernel) is a Multiboot 1 kernel, a kernel with a PVH note, a Linux bzI
 is found out by looking. --engine=auto takes kvm where the host's CPU runs kernel-mode guest code directly, else interp,
 and says so in one line.
 
+Under kvm, --assist says what interp does: nothing (off); the single instructions that KVM cannot (instruction); all but
+64-bit programs, which alone the CPU runs (kernel). auto picks kernel, and says so, where this host's KVM runs programs
+directly and kernels not, else instruction. With kernel, a program is interpreted for --patience instructions (50000)
+before it is handed over: so long a hand-over takes. Its CPUID and RDTSC are then the host's.
+
 Under --clock=virtual (interp's default) the guest's timers count its instructions, at 1 per nanosecond, and 720 ns for
 each port access, and its day begins at 2000-01-01: every run is the same. Under --clock=host (always, for kvm) they
 count the host's time.
@@ -124,7 +129,8 @@ Examples:
   dualvm run -hda vm-disk.img --screen=png:screen.png --timeout 60
   dualvm run -kernel GUEST --timeout 10 --json=result.json
   dualvm run -cdrom rescue.iso --sendkeys="<prompt:grub\> >ls<ret><wait:1s>" --screen=text --timeout 60
-  dualvm run --engine=kvm --no-rescue --stats -kernel GUEST
+  dualvm run --engine=kvm --assist=off --stats -kernel GUEST
+  dualvm run --engine=kvm --assist=kernel --stats -m 256 -kernel vmlinuz -initrd initrd.gz -append console=ttyS0
 
 )";
 

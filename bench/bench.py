@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import linux
+import programs
 import studies
 from host import describe_host
 from runs import ENGINES, Bench, Problem, perf_counts_cycles
@@ -212,6 +213,7 @@ def parse_arguments():
     parser.add_argument("--churn", action="store_true", help="what it costs to be made to forget things")
     parser.add_argument("--memory-sizes", action="store_true", help="start-up and memory against guest memory")
     parser.add_argument("--linux", action="store_true", help="how Linux boots and reads a disk")
+    parser.add_argument("--programs", action="store_true", help="one Linux and two programs, each way of running them")
     parser.add_argument("--output", help="the JSON file (default: in BUILD/bench)")
     arguments = parser.parse_args()
     if arguments.repeat < 0:
@@ -240,6 +242,9 @@ def main():
         elif arguments.linux:
             document = {"host": describe_host(bench.build), "rounds": rounds} | linux.measure(bench, engines, rounds)
             text, name = linux.report, "linux"
+        elif arguments.programs:
+            document = {"host": describe_host(bench.build)} | programs.measure(bench, rounds)
+            text, name = programs.report, "programs"
         else:
             document = measure_engines(bench, workloads, engines, rounds, arguments)
             text, name = report, "results"

@@ -9,7 +9,8 @@ from pathlib import Path
 from runs import QEMU, Problem, run_process
 from tables import head, table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "real"))
+TESTS = Path(__file__).resolve().parents[1] / "tests" / "real"
+sys.path.insert(0, str(TESTS))
 import initramfs  # noqa: E402
 
 MEBIBYTES = 256  # that are read from the disk

@@ -87,6 +87,8 @@ class Bench:
             return [QEMU, "-accel", "tcg", "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot",
                     "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-kernel", elf, "-append", arguments]
         engine = engine.removesuffix("-ring0")
+        if engine == "kvm":  # the CPU's own part, ring 0 too
+            options = ["--assist=instruction", *options]
         if self.without and engine == "interp":
             options = [f"--no-opt={','.join(self.without)}", *options]
         return [str(self.build / "dualvm"), "run", f"--engine={engine}", *options, "-kernel", elf, "-append", arguments]

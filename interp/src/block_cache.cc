@@ -298,6 +298,14 @@ void BlockCache::forget(Block& block) {
 }
 
 void BlockCache::written(State& s, u64 physical, u64 size) {
+    if (size / kPageSize > code_pages_.size()) {  // fewer pages have code than were written
+        const std::vector<u64> pages = code_pages_;
+        for (const u64 page : pages) {
+            const u64 at = page * kPageSize;
+            if (at + kPageSize > physical && at < physical + size && page_has_code(at)) forget_range(s, at, kPageSize);
+        }
+        return;
+    }
     for (u64 done = 0; done < size;) {
         const u64 at = physical + done, n = std::min(size - done, kPageSize - (at & kPageMask));
         if (page_has_code(at) && (page_info_.get()[at / kPageSize].code_lines & line_mask(at & kPageMask, n)) != 0) {

@@ -179,10 +179,12 @@ void Interpreter::deliver_pending_events() {
     Event event;
     event.return_rip = s.cpu.general.rip;
     if (e.exception_pending) {
-        e.exception_pending = false;
         s.fault = {.vector = e.exception_vector,
                    .has_error_code = e.exception_has_error_code,
                    .error_code = e.exception_error_code};
+        e.exception_pending = e.exception_has_error_code = false;
+        e.exception_vector = 0;
+        e.exception_error_code = 0;
         fault_at(event.return_rip);
         return;
     }
@@ -193,7 +195,7 @@ void Interpreter::deliver_pending_events() {
     } else if (e.interrupt_accepted) {
         e.interrupt_accepted = false;
         event.kind = EventKind::External;
-        event.vector = e.interrupt_vector;
+        event.vector = std::exchange(e.interrupt_vector, u8{0});
     } else if (interruptible() && machine_.interrupt_pending()) {
         event.kind = EventKind::External;
         event.vector = machine_.acknowledge_interrupt();

@@ -65,7 +65,7 @@ class Kvm(CliTest):
         if bare.returncode == CLEAN:
             self.skipTest("this host's KVM executes FWAIT at ring 0")
         self.assert_refused(bare, FAILURE, "could not execute the instruction at 0x7c02", "9b", "fwait", "rip 0")
-        rescued = dualvm("run", "--engine=kvm", "--json=-", "-kernel", str(path))
+        rescued = dualvm("run", "--engine=kvm", "--assist=instruction", "--json=-", "-kernel", str(path))
         self.assert_status(rescued, CLEAN)
         self.assertEqual(json.loads(rescued.stdout)["statistics"]["rescues"], 1)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from cli import BAD_IMAGE, LIMIT, TRIPLE_FAULT, CliTest, dualvm, guest, main, run_guest
 
 EXIT_KINDS = {"port-read", "port-write", "mmio-read", "mmio-write", "halt", "shutdown", "breakpoint", "single-step",
-              "budget-used", "kicked", "attention", "interrupt-window", "failure"}
+              "budget-used", "kicked", "attention", "interrupt-window", "user-mode", "kernel-mode", "failure"}
 
 
 class JsonReport(CliTest):

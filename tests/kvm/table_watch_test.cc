@@ -121,7 +121,7 @@ TEST_F(Watch, OnlyPagesThatRingThreeMayWriteAndAreDirtyWereWritten) {
     entry(kTable, 2, 0x12000 | kPresent | kUser | kDirty);
     before();
     ran();
-    EXPECT_EQ(watch_->writable_dirty(), std::vector<u64>{kPage});
+    EXPECT_EQ(watch_->writable_dirty(), (std::vector<TableWatch::Range>{{kPage, kPageSize}}));
     entry(kPointers, 0, kDirectory | kPresent | kUser);  // a level above forbids it
     before();
     ran();

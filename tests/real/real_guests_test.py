@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Runs a guest that somebody else wrote and looks at what it shows: real_guests_test.py BUILD NAME."""
+import datetime
 import json
 import os
 import re
@@ -41,7 +42,7 @@ def memtest_kvm(guests):
     image = guests.find("boot/memtest86+x64.bin")
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "run.json"
-        command = [guests.program, "run", "--engine=kvm", "-m", "8", "--timeout", "120", f"--json={report}",
+        command = [guests.program, "run", "--engine=kvm", "--assist=instruction", "-m", "8", "--timeout", "120", f"--json={report}",
                    "-kernel", image, "-append", "console=ttyS0,115200"]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
             shown = b""
@@ -147,7 +148,14 @@ SHELL_COMMANDS = [
 
 # Time passes in the guest as its own clock says, and its day is the one that every run begins at.
 CLOCK_COMMAND = "date +%Y-%m-%d; a=$(date +%s); sleep 2; b=$(date +%s); echo $((b - a)) seconds"
-CLOCK_ANSWERS = ["2000-01-01\n2 seconds\n", "2000-01-01\n3 seconds\n"]
+
+
+def clock_answers(engine):
+    """Under interp every run begins on the same day, else today (UTC); either side of midnight will do."""
+    today = datetime.datetime.now(datetime.timezone.utc)
+    days = ["2000-01-01"] if engine == "interp" else [f"{today - datetime.timedelta(minutes=1):%Y-%m-%d}",
+                                                      f"{today:%Y-%m-%d}"]
+    return [f"{day}\n{seconds} seconds\n" for day in days for seconds in (2, 3)]
 
 
 def host_says(command, busybox):
@@ -159,14 +167,16 @@ def host_says(command, busybox):
                               capture_output=True, check=True).stdout
 
 
-def linux_shell(guests, kernel, memory, seconds, words=EARLY):
+def linux_shell(guests, kernel, memory, seconds, words=EARLY, engine="interp", options=()):
     """At a terminal: a shell on the serial port, each command compared with the host, and a clean end."""
     need_busybox()
+    if engine == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        skip("/dev/kvm is missing or not permitted")
     image, busybox = guests.find("boot/" + kernel), busybox_for(guests, kernel)
     with tempfile.TemporaryDirectory() as folder:
         initrd = Path(folder) / "initrd.gz"
         initramfs.write(initrd, SHELL_INIT, busybox)
-        command = [guests.program, "run", "--engine=interp", "-m", memory, "-no-reboot",
+        command = [guests.program, "run", f"--engine={engine}", *options, "-m", memory, "-no-reboot",
                    "-kernel", image, "-initrd", str(initrd), "-append", "quiet console=ttyS0 " + words]
         terminal = Terminal(command, seconds)
         place = terminal.wait_for(PROMPT.encode())
@@ -178,7 +188,7 @@ def linux_shell(guests, kernel, memory, seconds, words=EARLY):
                 break
             answer = terminal.shown[place:end - len(PROMPT)].decode(errors="replace").replace("\r", "")
             place = end
-            expected = CLOCK_ANSWERS if line == CLOCK_COMMAND else [host_says(line, busybox)]
+            expected = clock_answers(engine) if line == CLOCK_COMMAND else [host_says(line, busybox)]
             if not any(answer.endswith("\n" + right) for right in expected):
                 terminal.program.kill()
                 print(f"FAILED: {line}\n--- right is\n{expected[0]}--- the guest says\n{answer}")
@@ -235,6 +245,10 @@ def main():
      "linux-old-pc-interp": lambda: linux_init(guests, "then=reboot " + EARLY, "reset", "XT-PIC"),
      "linux-keyboard-interp": lambda: linux_keyboard(guests),
      "linux-shell-interp": lambda: linux_shell(guests, CLOUD, "256", 300),
+     # As it is on such a host: nothing special on the kernel's command line.
+     "linux-shell-kvm": lambda: linux_shell(guests, CLOUD, "256", 200, words="", engine="kvm"),
+     "linux-shell-assisted": lambda: linux_shell(guests, CLOUD, "256", 200, words="", engine="kvm",
+                                                 options=["--assist=kernel", "--patience=20000"]),
      "linux-686-interp": lambda: linux_shell(guests, OLD_CPU, "256", 300, words=""),
      "linux-686-reboot-interp": lambda: linux_init(guests, "then=reboot", "reset", "IO-APIC", OLD_CPU),
      "linux-686-poweroff-interp": lambda: linux_init(guests, "", "power-off", "IO-APIC", OLD_CPU),

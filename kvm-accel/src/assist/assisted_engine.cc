@@ -35,7 +35,10 @@ public:
         kernel_->kick();
     }
     void pull(Groups groups) override { kernel_->pull(groups); }
-    void push(Groups groups) override { kernel_->push(groups); }
+    void push(Groups groups) override {
+        at_program_ = false;
+        kernel_->push(groups);
+    }
     void finish_access() override { kernel_->finish_access(); }
     u64 instructions() const override { return 0; }
     void collect_dirty() override {
@@ -63,7 +66,9 @@ private:
     std::array<u64, kExitKinds> exits_{};
     std::map<std::string, u64> refusals_;
     std::atomic<bool> kicked_{false};
-    // A program that left the vCPU by nothing that it did may go on there at once: where it was.
+    // A program that left the vCPU by nothing that it did may go on there at once: where it was, and whether nothing
+    // else has been since.
+    bool at_program_ = false;
     static constexpr u64 kNowhere = ~u64{0};
     u64 interrupted_rip_ = kNowhere, interrupted_cr3_ = 0;
     Nanoseconds user_time_ = 0, kernel_time_ = 0;
@@ -80,16 +85,19 @@ Exit AssistedEngine::interpret(const Deadline& deadline, Until until, u64 instru
 }
 
 Exit AssistedEngine::run(const Budget& budget) {
-    if (budget.instructions != kUnlimited) return kernel_->run(budget);  // it can count; single steps first of all
+    if (budget.instructions != kUnlimited) {  // it can count; single steps first of all
+        at_program_ = false;
+        return kernel_->run(budget);
+    }
     Deadline deadline = Deadline::after(budget.host_time);
     constexpr Groups kIn = Groups::General | Groups::Segments | Groups::Control | Groups::Debug | Groups::Msrs |
                            Groups::Fpu | Groups::Events;
-    constexpr Groups kOut = Groups::General | Groups::Segments | Groups::Fpu;
+    constexpr Groups kOut = Groups::General | Groups::Segments | Groups::Fpu | Groups::Debug | Groups::Events;
     while (true) {
         // One of the two hears a kick first; what the other hears later is none.
         if (kicked_.exchange(false)) return counted(ExitKind::Kicked);
         Exit exit;
-        if (interrupted_rip_ == kNowhere || machine_.interrupt_pending()) {
+        if (!std::exchange(at_program_, false) || machine_.interrupt_pending()) {
             exit = interpret(deadline, Until::Program);
             if (exit.kind == ExitKind::Kicked) continue;
             if (exit.kind != ExitKind::UserMode) return exit;
@@ -124,6 +132,7 @@ Exit AssistedEngine::run(const Budget& budget) {
         }
         kernel_->push(kOut);
         if (result.end == UserMode::End::Trap) continue;
+        at_program_ = true;
         interrupted_rip_ = cpu.general.rip;
         interrupted_cr3_ = cpu.control.cr3;
         if (result.end == UserMode::End::Deadline) return counted(ExitKind::BudgetUsed);

@@ -45,7 +45,7 @@ void TableWatch::adopt(Table& table, const u64* entries) {
         const u64 bytes = page_bytes(table.level), page = entry & kAddress & ~(bytes - 1);
         if (page < forbidden_ + forbidden_size_ && forbidden_ < page + bytes) table.forbidden = true;
         if ((entry & (kWritable | kDirty)) != (kWritable | kDirty)) continue;
-        for (u64 at = page; at < page + bytes; at += kPageSize) table.dirty.push_back(at);
+        table.dirty.push_back({page, bytes});
     }
 }
 
@@ -117,6 +117,22 @@ void TableWatch::after(u64 root) {
     visits_ = 0;
     ++walk_;
     visit(root & kAddress, 4, true, Pass::After);
+}
+
+std::optional<u64> TableWatch::translate(u64 root, u64 linear) const {
+    u64 table = root & kAddress;
+    for (unsigned level = 4;; --level) {
+        const u8* host = vmem_.host_page(table);
+        if (host == nullptr) return std::nullopt;
+        u64 entry = 0;
+        std::memcpy(&entry, host + 8 * (linear >> (12 + 9 * (level - 1)) & 511), sizeof entry);
+        if ((entry & kPresent) == 0 || (entry & kUser) == 0) return std::nullopt;
+        if (is_leaf(entry, level)) {
+            const u64 offset = page_bytes(level) - 1;
+            return (entry & kAddress & ~offset) | (linear & offset);
+        }
+        table = entry & kAddress;
+    }
 }
 
 }  // namespace dualvm::kvm

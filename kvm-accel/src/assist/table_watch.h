@@ -11,6 +11,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -40,8 +41,15 @@ public:
     // pages may have written to them, which KVM saw.
     void after(u64 root);
 
-    // Page addresses, guest-physical, that the program may have written to when after() was called last.
-    const std::vector<u64>& writable_dirty() const { return written_; }
+    // Guest-physical memory that the program may have written to when after() was called last.
+    struct Range {
+        u64 address = 0, size = 0;
+        bool operator==(const Range&) const = default;
+    };
+    const std::vector<Range>& writable_dirty() const { return written_; }
+
+    // Where a program finds a linear address in memory, if it can read there.
+    std::optional<u64> translate(u64 root, u64 linear) const;
     void forget() { tables_.clear(); }
 
     u64 tables() const { return tables_.size(); }
@@ -51,7 +59,7 @@ private:
         std::array<u64, 512> entries;
         unsigned level = 0;
         std::vector<u64> children;  // entries of tables below that ring 3 can use
-        std::vector<u64> dirty;     // pages of leaf entries that are writable by ring 3 and dirty
+        std::vector<Range> dirty;   // of leaf entries that are writable by ring 3 and dirty
         bool forbidden = false;     // a leaf entry leads to what is kept out
         bool in_visit = false;
         u64 walk = 0;  // the last one that came by
@@ -64,7 +72,7 @@ private:
     VMem& vmem_;
     u64 forbidden_ = 0, forbidden_size_ = 0;
     std::unordered_map<u64, std::unique_ptr<Table>> tables_;  // by guest-physical address
-    std::vector<u64> written_;
+    std::vector<Range> written_;
     bool stale_ = false, impossible_ = false;
     unsigned visits_ = 0;
     u64 walk_ = 0;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -109,6 +110,7 @@ const char* UserMode::refuses(const CpuFile& cpu) const {
     if ((cpu.debug.dr7 & 0xff) != 0) return "breakpoints";
     if ((flags & (rflags::NT | rflags::AC | rflags::RF | rflags::VIF | rflags::VIP)) != 0) return "flags";
     if ((c.cr0 & (cr0::TS | cr0::EM)) != 0 || (c.cr4 & cr4::OSFXSR) == 0) return "x87 or SSE off";
+    if ((c.cr0 & cr0::NE) == 0) return "x87 errors by interrupt";
     if ((c.cr4 & cr4::TSD) != 0) return "RDTSC forbidden";
     const EventGroup& e = cpu.events;
     if (e.exception_pending || e.interrupt_accepted || e.nmi_pending || e.interrupt_shadow_sti ||
@@ -241,6 +243,33 @@ bool UserMode::at_stub() {
     return registers.sregs.cs.dpl == 0 && shim_->stub_at(registers.regs.rip).has_value();
 }
 
+bool UserMode::code_is(const CpuFile& cpu, u64 rip, std::initializer_list<u8> bytes) const {
+    return std::all_of(bytes.begin(), bytes.end(), [&](u8 expected) {
+        u8 found = 0;
+        const auto at = watch_.translate(cpu.control.cr3, rip++);
+        return at && machine_.vmem().read_value(*at, found) && found == expected;
+    });
+}
+
+// Traps come behind their instruction (SDM vol. 3A, 6.5): those of INT3 and INT1 are taken back, to be executed with
+// the guest's own gates; that of single-stepping, which the program has turned on by POPF, is delivered as it is.
+void UserMode::undo_trap(CpuFile& cpu, unsigned vector) const {
+    constexpr unsigned kDebug = 1, kBreakpoint = 3, kOverflow = 4;
+    constexpr u64 kSingleStep = 1u << 14;  // DR6.BS
+    u64& rip = cpu.general.rip;
+    if (vector == kDebug && (cpu.general.rflags & rflags::TF) != 0) {
+        cpu.events.exception_pending = true;
+        cpu.events.exception_vector = kDebug;
+        cpu.debug.dr6 |= kSingleStep;
+    } else if (vector == kDebug && !code_is(cpu, rip, {0xf1})) {  // some hosts leave RIP at INT1
+        if (code_is(cpu, rip - 1, {0xf1})) rip -= 1;
+    } else if (vector == kBreakpoint) {
+        rip -= code_is(cpu, rip - 1, {0xcc}) ? 1 : code_is(cpu, rip - 2, {0xcd, 3}) ? 2 : 0;
+    } else if (vector == kOverflow && code_is(cpu, rip - 2, {0xcd, 4})) {
+        rip -= 2;
+    }
+}
+
 // The program's state out of what KVM came back with. False: that is none that a program can have left behind.
 bool UserMode::take_state(CpuFile& cpu, Result& result) {
     const auto& [regs, sregs, events] = vcpu_.run().s.regs;
@@ -261,11 +290,11 @@ bool UserMode::take_state(CpuFile& cpu, Result& result) {
         }
         constexpr unsigned kPageFault = 14;
         const bool into_stub = *stub == kPageFault && general.rip == shim_->syscall_stub();
-        if (*stub == Shim::kSyscallStub || into_stub) {
+        const u64 syscall = general.gpr[RCX] - 2;
+        if ((*stub == Shim::kSyscallStub || into_stub) && code_is(cpu, syscall, {0x0f, 0x05})) {
             result.vector = Shim::kSyscallStub;
             // SYSCALL has put RIP and RFLAGS into RCX and R11, and will do so again.
-            constexpr u64 kLength = 2;
-            general.rip = general.gpr[RCX] - kLength;
+            general.rip = syscall;
             general.rflags = general.gpr[R11];
         }
     }
@@ -275,6 +304,7 @@ bool UserMode::take_state(CpuFile& cpu, Result& result) {
         (general.rflags & ~(rflags::RF | rflags::VM | fixed)) | rflags::Fixed1 | (cpu.general.rflags & fixed);
     if (code_selector != cpu.segments.seg[CS].selector) return false;
     cpu.general = general;
+    undo_trap(cpu, result.vector);
     auto& seg = cpu.segments.seg;
     auto take = [](Segment& to, const kvm_segment& from) {
         if (to.selector != from.selector) from_kvm(to, from);
@@ -354,7 +384,7 @@ UserMode::Result UserMode::run(CpuFile& cpu, Deadline& deadline) {
     const u64 guest_root = cpu.control.cr3 & kAddress;
     shim_->give_back_accessed(guest_root, reinterpret_cast<u64*>(machine_.vmem().host_page(guest_root)));
     watch_.after(guest_root);
-    for (const u64 page : watch_.writable_dirty()) machine_.vmem().written_by_guest(page, kPageSize);
+    for (const auto& [address, size] : watch_.writable_dirty()) machine_.vmem().written_by_guest(address, size);
     if (auto took = take_fpu(cpu.fpu); !took) return failed(took.error().text);
     if (!take_state(cpu, result)) {
         const kvm_regs& regs = vcpu_.run().s.regs.regs;

@@ -40,7 +40,8 @@ public:
         unsigned vector = 0;  // of a Trap; Shim::kSyscallStub if it was SYSCALL
         Exit failure;
     };
-    // Runs the program until then. In and out go General, Segments, Fpu; Control and Msrs are looked at.
+    // Runs the program until then. In and out go General, Segments, Fpu, Debug and Events; Control and Msrs are looked
+    // at.
     Result run(CpuFile& cpu, Deadline& deadline);
 
     const TriedCapabilities& direct_modes() const { return kvm::direct_modes(device_); }
@@ -69,6 +70,8 @@ private:
     void fill_registers(const CpuFile& cpu);
     Result enter(CpuFile& cpu, Deadline& deadline);
     bool take_state(CpuFile& cpu, Result& result);
+    bool code_is(const CpuFile& cpu, u64 rip, std::initializer_list<u8> bytes) const;
+    void undo_trap(CpuFile& cpu, unsigned vector) const;
     Result failed(std::string text);
     bool at_stub();
     bool access(Exit exit);
