@@ -96,20 +96,20 @@ std::optional<Shim::Root> Shim::root(u64 guest_root, const u64* entries) {
             result.fresh = true;
         }
         owners_[number] = guest_root + 1;
-        copies_[guest_root].page = number;
+        copies_[guest_root] = number;
         found = copies_.find(guest_root);
     }
-    u64* copy = page(kFirstRoot + found->second.page);
+    u64* copy = page(kFirstRoot + found->second);
     std::memcpy(copy, entries, kPageSize);
     copy[slot_] = (base_ + kDirectoryPointers * kPageSize) | kEntry;
-    result.address = base_ + (kFirstRoot + found->second.page) * kPageSize;
+    result.address = base_ + (kFirstRoot + found->second) * kPageSize;
     return result;
 }
 
 void Shim::give_back_accessed(u64 guest_root, u64* entries) {
     const auto found = copies_.find(guest_root);
     if (found == copies_.end()) return;
-    const u64* copy = page(kFirstRoot + found->second.page);
+    const u64* copy = page(kFirstRoot + found->second);
     for (unsigned i = 0; i < 512; ++i) {
         if (i != slot_ && copy[i] != entries[i] && copy[i] == (entries[i] | kAccessed)) entries[i] = copy[i];
     }

@@ -80,10 +80,7 @@ private:
     u8* memory_;
     unsigned slot_ = 512;  // index in the top-level table; 512: none yet
     u64 linear_ = 0;
-    struct Copy {
-        unsigned page = 0;
-    };
-    std::unordered_map<u64, Copy> copies_;  // by the guest's table
+    std::unordered_map<u64, unsigned> copies_;  // which of the pages for them, by the guest's table
     unsigned next_root_ = 0;
     std::array<u64, kRoots> owners_{};  // whose copy a page is, + 1; 0: nobody's yet
 };
