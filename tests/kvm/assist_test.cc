@@ -22,6 +22,14 @@ protected:
         machine->vmem().write_value(u64{0x5000}, kPt | kForAll);
         machine->vmem().write_value(kPt, kFrame | kForAll);
         if (!kernel.empty()) machine->vmem().write(kKernel, kernel.data(), kernel.size());
+        if (second_space_) {
+            constexpr u64 kPml4B = 0xb000, kPdptB = 0xc000, kPdB = 0xd000, kPtB = 0xe000;
+            machine->vmem().write_value(kPml4B, kPdptB | kForAll);
+            machine->vmem().write_value(kPdptB, kPd | kForAll);
+            machine->vmem().write_value(kPdptB + 8, kPdB | kForAll);
+            machine->vmem().write_value(kPdB, kPtB | kForAll);
+            machine->vmem().write_value(kPtB, kOtherFrame | kForAll);
+        }
         cpu().msrs.lstar = kKernel;
         cpu().msrs.star = u64{0x23} << 48 | u64{0x08} << 32;
         cpu().msrs.sfmask = rflags::IF;
@@ -76,6 +84,7 @@ protected:
     }
 
     virtual void prepare() {}
+    bool second_space_ = false;  // another set of tables at b000h
 
     // Runs a program under the interpreter alone, and with the CPU: both end alike.
     void expect_same(const std::vector<u8>& code, const std::vector<u8>& kernel = {}) {
@@ -231,6 +240,26 @@ TEST_F(Assist, AProgramMayChangeTablesThatAreAmongItsPages) {
     // mov qword [kPt + 8], kOtherFrame | 7; mov rbx, [kData + 1000h]; hlt
     expect_same({0x48, 0xc7, 0x04, 0x25, 0x08, 0x40, 0,    0,    0x07, 0x10, 0x30, 0x00,  //
                  0x48, 0x8b, 0x1c, 0x25, 0x00, 0x10, 0x00, 0x40, 0xf4});
+}
+
+TEST_F(Assist, AKernelThatChangesCr3AtEverySystemCallIsFollowed) {
+    // Two address spaces, with different frames at kData; R8 sums up what the program reads there.
+    second_space_ = true;
+    expect_same({0x45, 0x31, 0xc0, 0xbd, 100, 0, 0, 0,         // xor r8d, r8d; mov ebp, 100
+                 0x4c, 0x03, 0x04, 0x25, 0,   0, 0, 0x40,      // add r8, [kData]
+                 0x0f, 0x05,                                   // syscall
+                 0xff, 0xcd, 0x75, 0xf2, 0xf4},                // dec ebp; jnz; hlt
+                {0x0f, 0x20, 0xd8, 0x48, 0x35, 0, 0xa0, 0, 0,  // mov rax, cr3; xor rax, 1000h ^ b000h
+                 0x0f, 0x22, 0xd8, 0x48, 0x0f, 0x07});         // mov cr3, rax; sysretq
+    EXPECT_EQ(cpu().general.gpr[R8], 50 * u64{0x11} + 50 * u64{0x22});
+}
+
+TEST_F(Assist, AProgramMayRunInATable) {
+    // Entry 100 of the page table is not present; its other bits are INC R8; HLT.
+    expect_same({0x48, 0xb8, 0x00, 0x49, 0xff, 0xc0, 0xf4, 0, 0, 0,  // mov rax, f4c0ff4900h
+                 0x48, 0x89, 0x04, 0x25, 0x20, 0x43, 0,    0,        // mov [kPt + 800], rax
+                 0xb8, 0x21, 0x43, 0,    0,    0xff, 0xe0});         // mov eax, kPt + 801; jmp rax
+    EXPECT_EQ(cpu().general.gpr[R8], 1u);
 }
 
 TEST_F(Assist, CodeThatAProgramWroteIsWhatTheKernelRuns) {
