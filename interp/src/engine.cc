@@ -192,9 +192,10 @@ void Interpreter::deliver_pending_events() {
     event.return_rip = s.cpu.general.rip;
     if (e.exception_pending) {
         e.exception_pending = false;
-        s.fault = {.vector = e.exception_vector,
-                   .has_error_code = e.exception_has_error_code,
-                   .error_code = e.exception_error_code};
+        // Nothing stays behind in CpuFile of what has been delivered.
+        s.fault = {.vector = std::exchange(e.exception_vector, u8{0}),
+                   .has_error_code = std::exchange(e.exception_has_error_code, false),
+                   .error_code = std::exchange(e.exception_error_code, 0)};
         fault_at(event.return_rip);
         return;
     }
@@ -205,7 +206,7 @@ void Interpreter::deliver_pending_events() {
     } else if (e.interrupt_accepted) {
         e.interrupt_accepted = false;
         event.kind = EventKind::External;
-        event.vector = e.interrupt_vector;
+        event.vector = std::exchange(e.interrupt_vector, u8{0});
     } else if (interruptible() && machine_.interrupt_pending()) {
         event.kind = EventKind::External;
         event.vector = machine_.acknowledge_interrupt();
