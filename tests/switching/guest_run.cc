@@ -22,7 +22,7 @@ namespace dualvm {
 
 namespace {
 
-constexpr u64 kMemoryMebibytes = 32;
+constexpr u64 kMemoryMebibytes = 128;
 
 // The disk that tests/guests/run_guest.py makes, in memory.
 class PatternDisk final : public Disk {
@@ -125,24 +125,32 @@ const char* to_string(Other other) {
     return "?";
 }
 
-Expected<Ending> run_guest(const GuestOfManifest& guest, Other other, const study::SwitchPlan& plan, const Wrap& wrap) {
-    Ending end;
+Expected<Loaded> load_guest(const GuestOfManifest& guest) {
+    Loaded loaded;
     auto machine = Machine::create({.memory_mebibytes = kMemoryMebibytes, .clock = ClockKind::Host});
     if (!machine) return tl::unexpected(machine.error());
-    end.machine = std::move(*machine);
+    loaded.machine = std::move(*machine);
     devices::PcConfig config;
-    config.serial_output = [&end](u8 byte) { end.output += static_cast<char>(byte); };
+    config.serial_output = [output = loaded.output](u8 byte) { *output += static_cast<char>(byte); };
     if (guest.disk_sectors != 0) {
-        end.disks.push_back(std::make_unique<PatternDisk>(guest.disk_sectors));
-        config.ide_drives[0] = devices::IdeDriveConfig{.disk = end.disks.back().get()};
+        loaded.disks.push_back(std::make_unique<PatternDisk>(guest.disk_sectors));
+        config.ide_drives[0] = devices::IdeDriveConfig{.disk = loaded.disks.back().get()};
     }
-    const auto pc = devices::Pc::build(*end.machine, config);
+    const auto pc = devices::Pc::build(*loaded.machine, config);
     if (!pc) return tl::unexpected(pc.error());
     (*pc)->set_font(boot::vga_font());
     boot::BootConfig boot;
     boot.kernel = std::string(DUALVM_GUEST_FOLDER "/") + guest.file;
     boot.append = guest.arguments;
-    if (auto booted = boot::boot_guest(*end.machine, boot); !booted) return tl::unexpected(booted.error());
+    if (auto booted = boot::boot_guest(*loaded.machine, boot); !booted) return tl::unexpected(booted.error());
+    return loaded;
+}
+
+Expected<Ending> run_guest(const GuestOfManifest& guest, Other other, const study::SwitchPlan& plan, const Wrap& wrap) {
+    Ending end;
+    auto loaded = load_guest(guest);
+    if (!loaded) return tl::unexpected(loaded.error());
+    static_cast<Loaded&>(end) = std::move(*loaded);
 
     std::vector<study::SwitchingEngine::Part> parts;
     auto interp = make_interpreter(*end.machine, {.without = {}, .host_tsc = true});
@@ -172,7 +180,7 @@ std::string differences(const Ending& a, const Ending& b) {
         text += fmt::format("end: {} ({}) <> {} ({}): {}\n", a.result.reason, a.result.status, b.result.reason,
                             b.result.status, b.result.text);
     }
-    if (a.output != b.output) text += fmt::format("output:\n{}\n<>\n{}\n", a.output, b.output);
+    if (*a.output != *b.output) text += fmt::format("output:\n{}\n<>\n{}\n", *a.output, *b.output);
     text += differences(a.machine->cpu(), b.machine->cpu(), Groups::All);
     constexpr unsigned kShown = 8;
     unsigned different = 0;

@@ -30,11 +30,16 @@ const char* to_string(Other other);
 // What becomes of the other engine before it is used: a test's own engine around it.
 using Wrap = std::function<std::unique_ptr<Engine>(Machine&, std::unique_ptr<Engine>)>;
 
-// The machine as the guest has left it.
-struct Ending {
-    std::unique_ptr<Machine> machine;
+// A machine with the guest in it. What it refers to comes before it.
+struct Loaded {
+    std::shared_ptr<std::string> output = std::make_shared<std::string>();  // of its serial port
     std::vector<std::unique_ptr<Disk>> disks;
-    std::string output;
+    std::unique_ptr<Machine> machine;
+};
+Expected<Loaded> load_guest(const GuestOfManifest& guest);
+
+// The machine as the guest has left it.
+struct Ending : Loaded {
     RunResult result;
     EngineStatistics statistics;
     u64 hand_overs = 0, instructions = 0;  // the interpreter's

@@ -38,6 +38,7 @@ protected:
     void there_and_back(Other other) {
         const auto alone = run_guest(GetParam(), other, {});
         ASSERT_TRUE(alone) << alone.error().text;
+        ASSERT_EQ(alone->result.reason, "debug-exit") << alone->result.text;
         std::mt19937_64 random(seed() + std::hash<std::string>{}(GetParam().name));
         i64 elsewhere = 0;
         for (u64 i = 0; i < points(); ++i) {

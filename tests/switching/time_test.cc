@@ -20,7 +20,7 @@ TEST_P(Timer, InterruptsComeWhoeverHasTheGuest) {
     if (!run && run.error().status == ExitStatus::EngineUnavailable) GTEST_SKIP() << run.error().text;
     ASSERT_TRUE(run) << run.error().text;
     EXPECT_EQ(run->result.reason, "debug-exit") << run->result.text;
-    EXPECT_EQ(run->output, "20 ticks in HLT\n20 ticks in a busy loop\n");
+    EXPECT_EQ(*run->output, "20 ticks in HLT\n20 ticks in a busy loop\n");
     EXPECT_GT(run->hand_overs, 4u);
     EXPECT_EQ(run->statistics.named.at("hand-overs"), run->hand_overs);
 }
