@@ -93,7 +93,9 @@ public:
             state_->instructions_of_others = clock->instructions() - state_->instructions_before_slice;
         }
         copy_groups(state_->cpu, machine_.cpu(), groups);
-        if (any(groups & Groups::Control)) machine_.cr8_changed(state_->cpu.control.cr8);
+        // A TPR of that class may have lower bits, which a write to CR8 clears (SDM vol. 3A, 10.8.6.1).
+        const bool has_control = any(groups & Groups::Control);
+        if (has_control && machine_.cr8() != state_->cpu.control.cr8) machine_.cr8_changed(state_->cpu.control.cr8);
         if (any(groups & Groups::Msrs)) machine_.apic_base_changed(state_->cpu.msrs.apic_base);
         if (any(groups & Groups::Msrs)) push_tsc(machine_.cpu().msrs.tsc);
         if (any(groups & Groups::Fpu)) load_fx_image(state_->fx, state_->cpu.fpu);

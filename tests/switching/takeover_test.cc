@@ -91,6 +91,28 @@ TEST_F(TakeOver, TheInstructionBehindStiStillComesBeforeAnInterrupt) {
     EXPECT_GE(machine->cpu().general.rip, kHandler);
 }
 
+// A local APIC as engines see it, whose TPR may have more than what CR8 shows of it.
+class TaskPriority final : public InterruptSource {
+public:
+    bool pending() const override { return false; }
+    u8 acknowledge() override { return 0; }
+    std::optional<u8> task_priority_class() const override { return u8{2}; }
+    void set_task_priority_class(u8) override { ++set; }
+    unsigned set = 0;
+};
+
+TEST_F(TakeOver, ATaskPriorityThatStaysIsNotWrittenAnew) {
+    load({0x90, 0x90, 0x90});
+    TaskPriority apic;
+    machine->set_interrupt_source(&apic);
+    machine->cpu().control.cr8 = 2;
+    const auto engine = switching({.rules = {{{Kind::Instructions, 1}, "b"}, {{Kind::Instructions, 1}, "a"}}});
+    const unsigned before = apic.set;
+    engine->run({.instructions = 3});
+    EXPECT_EQ(engine->hand_overs(), 2u);
+    EXPECT_EQ(apic.set, before);
+}
+
 TEST_F(TakeOver, ATripleFaultBehindTheLastInstructionIsNotLost) {
     load({0x0f, 0x0b});  // ud2
     machine->cpu().segments.idtr.limit = 0;
