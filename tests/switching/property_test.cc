@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <iostream>
 #include <map>
 #include <random>
 
@@ -28,6 +30,30 @@ const std::map<std::string, const char*> kShowsFaultOfPvm = {
      "PUSHFQ at ring 3 stores the IF of the CPU, which is 1, and not the guest's, which KVM_GET_REGS gives"},
 };
 
+// Without what kvm_pvm does wrong to any guest that returns to ring 3 under it: the reason is printed. What
+// tests/guests/ same_state.py lets pass, too, of runs that are KVM's from beginning to end.
+std::string without_faults_of_pvm(const std::string& wrong, const CpuFile& right) {
+    constexpr std::pair<std::string_view, SegmentName> kSegments[] = {
+        {"es.", ES}, {"ds.", DS}, {"fs.", FS}, {"gs.", GS}};
+    std::string rest;
+    for (std::size_t at = 0; at < wrong.size();) {
+        const std::size_t end = std::min(wrong.find('\n', at), wrong.size() - 1) + 1;
+        const std::string_view line = std::string_view(wrong).substr(at, end - at);
+        at = end;
+        const bool known = std::any_of(std::begin(kSegments), std::end(kSegments), [&](const auto& segment) {
+            return line.starts_with(segment.first) && right.segments.seg[segment.second].has(Segment::Unusable);
+        });
+        if (known && host_is_pvm()) {
+            std::cout << "let pass on this host: " << line
+                      << "  IRETQ to ring 3 does not take away a ring-0 segment, or keeps its hidden part "
+                         "(SDM vol. 3A, 5.8.6)\n";
+        } else {
+            rest += line;
+        }
+    }
+    return rest;
+}
+
 class HandOver : public testing::TestWithParam<GuestOfManifest> {
 protected:
     // How long the other engine has the guest. Under KVM kernels may be slow, and cannot be counted: some microseconds.
@@ -51,7 +77,8 @@ protected:
             ASSERT_TRUE(switched) << switched.error().text;
             EXPECT_GE(switched->hand_overs, 1u);
             elsewhere += static_cast<i64>(alone->instructions - switched->instructions);
-            const std::string wrong = differences(*alone, *switched);
+            std::string wrong = differences(*alone, *switched);
+            if (other == Other::Kvm) wrong = without_faults_of_pvm(wrong, alone->machine->cpu());
             EXPECT_EQ(wrong, "") << fmt::format("{} of {} instructions, to {}: {}, {}; DUALVM_SWITCH_SEED={}, point {}",
                                                 GetParam().name, alone->instructions, to_string(other),
                                                 to_text(plan.rules[0].when), to_text(plan.rules[1].when), seed(), i);
