@@ -134,6 +134,39 @@ TEST_F(TakeOver, AnExceptionThatCameAlongLeavesNothingBehindOnceItIsDelivered) {
     EXPECT_EQ(machine->cpu().events, EventGroup{});
 }
 
+// In 64-bit mode at ring 0: RIP at 8000h, an IDT at 6000h whose gates all lead to 9000h, a stack below 7000h.
+TEST_F(TakeOver, ABreakpointThatCameAlongIsATrapAndAFaultAFault) {
+    for (const auto& [vector, saved_rf] :
+         {std::pair{u8{3}, u64{0}}, std::pair{u8{4}, u64{0}}, std::pair{u8{6}, rflags::RF}}) {
+        VMem& memory = machine->vmem();
+        memory.write_value(0x1000, u64{0x2007});
+        memory.write_value(0x2000, u64{0x3007});
+        memory.write_value(0x3000, u64{0x87});
+        memory.write_value(0x4008, u64{0x00af9b000000ffff});
+        for (u64 gate = 0; gate < 32; ++gate) memory.write_value(0x6000 + 16 * gate, u64{0x00008e0000089000});
+        CpuFile& cpu = machine->cpu();
+        cpu.reset();
+        constexpr u32 kAll = Segment::P | Segment::S | Segment::G;
+        for (Segment& s : cpu.segments.seg) s = {0, 0xffffffff, kAll | Segment::DB | 3, 0x10};
+        cpu.segments.seg[CS] = {0, 0xffffffff, kAll | Segment::L | 11, 8};
+        cpu.segments.gdtr = {0x4000, 0x17};
+        cpu.segments.idtr = {0x6000, 0x1ff};
+        cpu.control.cr0 = cr0::PE | cr0::ET | cr0::NE | cr0::PG;
+        cpu.control.cr3 = 0x1000;
+        cpu.control.cr4 = cr4::PAE;
+        cpu.control.efer = efer::LME | efer::LMA;
+        cpu.general.rip = 0x8000;
+        cpu.general.gpr[RSP] = 0x7000;
+        cpu.events.exception_pending = true;
+        cpu.events.exception_vector = vector;
+        const auto engine = switching({});
+        engine->run({.instructions = 1});
+        u64 saved = 0;
+        ASSERT_TRUE(memory.read_value(0x7000 - 24, saved));
+        EXPECT_EQ(saved, rflags::Fixed1 | saved_rf) << "vector " << unsigned{vector};
+    }
+}
+
 TEST_F(TakeOver, AHaltedGuestIsStillHalted) {
     load({0xf4});  // hlt
     const auto engine = switching({.rules = {{{Kind::Instructions, 1}, "b"}}});
