@@ -253,7 +253,9 @@ Exit Interpreter::run(const Budget& budget) {
         begun = true;
 
         // The instruction behind STI or MOV SS runs before any interrupt; a debugger in the guest looks at every one.
-        const bool single = shadowed() || debugged() || stop;
+        // So does RF, which may have come along in CpuFile: it lives for one instruction, not for a block.
+        const bool resumed = (s.cpu.general.rflags & rflags::RF) != 0;
+        const bool single = shadowed() || debugged() || resumed || stop;
         s.slice = s.ticks = single ? 1 : static_cast<i64>(std::min<u64>(left, kSliceInstructions));
         if (single) {
             step();

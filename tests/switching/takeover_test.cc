@@ -135,15 +135,16 @@ TEST_F(TakeOver, AnExceptionThatCameAlongLeavesNothingBehindOnceItIsDelivered) {
 }
 
 // In 64-bit mode at ring 0: RIP at 8000h, an IDT at 6000h whose gates all lead to 9000h, a stack below 7000h.
-TEST_F(TakeOver, ABreakpointThatCameAlongIsATrapAndAFaultAFault) {
-    for (const auto& [vector, saved_rf] :
-         {std::pair{u8{3}, u64{0}}, std::pair{u8{4}, u64{0}}, std::pair{u8{6}, rflags::RF}}) {
+class TakeOverInLongMode : public TakeOver {
+protected:
+    void SetUp() override {
         VMem& memory = machine->vmem();
         memory.write_value(0x1000, u64{0x2007});
         memory.write_value(0x2000, u64{0x3007});
         memory.write_value(0x3000, u64{0x87});
         memory.write_value(0x4008, u64{0x00af9b000000ffff});
         for (u64 gate = 0; gate < 32; ++gate) memory.write_value(0x6000 + 16 * gate, u64{0x00008e0000089000});
+        memory.write_value(0x8000, u16{0xcc90});  // nop; int3
         CpuFile& cpu = machine->cpu();
         cpu.reset();
         constexpr u32 kAll = Segment::P | Segment::S | Segment::G;
@@ -157,14 +158,33 @@ TEST_F(TakeOver, ABreakpointThatCameAlongIsATrapAndAFaultAFault) {
         cpu.control.efer = efer::LME | efer::LMA;
         cpu.general.rip = 0x8000;
         cpu.general.gpr[RSP] = 0x7000;
-        cpu.events.exception_pending = true;
-        cpu.events.exception_vector = vector;
-        const auto engine = switching({});
-        engine->run({.instructions = 1});
-        u64 saved = 0;
-        ASSERT_TRUE(memory.read_value(0x7000 - 24, saved));
-        EXPECT_EQ(saved, rflags::Fixed1 | saved_rf) << "vector " << unsigned{vector};
     }
+    // RFLAGS in the frame of the handler that so many instructions lead to.
+    u64 saved_flags(u64 instructions) {
+        switching({})->run({.instructions = instructions});
+        u64 saved = 0;
+        EXPECT_TRUE(machine->vmem().read_value(0x7000 - 24, saved));
+        return saved;
+    }
+    void comes_along(u8 vector) {
+        machine->cpu().events.exception_pending = true;
+        machine->cpu().events.exception_vector = vector;
+    }
+};
+
+TEST_F(TakeOverInLongMode, ABreakpointThatCameAlongIsATrap) {
+    comes_along(3);
+    EXPECT_EQ(saved_flags(1), rflags::Fixed1);
+}
+
+TEST_F(TakeOverInLongMode, AnInvalidOpcodeThatCameAlongIsAFault) {
+    comes_along(6);
+    EXPECT_EQ(saved_flags(1), rflags::Fixed1 | rflags::RF);
+}
+
+TEST_F(TakeOverInLongMode, AResumeFlagThatCameAlongLivesForOneInstruction) {
+    machine->cpu().general.rflags |= rflags::RF;
+    EXPECT_EQ(saved_flags(2), rflags::Fixed1);
 }
 
 TEST_F(TakeOver, AHaltedGuestIsStillHalted) {
