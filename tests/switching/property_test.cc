@@ -28,6 +28,8 @@ u64 seed() { return from_environment("DUALVM_SWITCH_SEED", 1); }
 const std::map<std::string, const char*> kShowsFaultOfPvm = {
     {"alignment",
      "PUSHFQ at ring 3 stores the IF of the CPU, which is 1, and not the guest's, which KVM_GET_REGS gives"},
+    {"ring3-faults",
+     "INT3 at ring 3 is in flight where a signal comes, RIP is behind it, and KVM_GET_VCPU_EVENTS does not tell of it"},
 };
 
 // Without what kvm_pvm does wrong to any guest that returns to ring 3 under it: the reason is printed. What
