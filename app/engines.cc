@@ -62,7 +62,8 @@ EngineChoice choose_engine(const Options& options) {
             choice.why = "this host's CPU runs all guest code directly";
         }
     }
-    const ClockKind usual = choice.engine == EngineName::Kvm ? ClockKind::Host : ClockKind::Virtual;
+    const bool kvm = choice.engine == EngineName::Kvm || takes_part(options.engine, EngineName::Kvm);
+    const ClockKind usual = kvm ? ClockKind::Host : ClockKind::Virtual;
     choice.clock = options.engine.clock.value_or(usual);
     return choice;
 }
@@ -79,6 +80,8 @@ const char* to_string(Assist assist) {
 
 AssistChoice choose_assist(const EngineOptions& options) {
     if (options.assist != Assist::Auto) return {.assist = options.assist};
+    // Whoever says when the guest changes engines wants it to be one engine's at a time.
+    if (!options.switching.rules.empty()) return {.assist = Assist::Instruction};
     if (runs_programs_alone(options.kvm_device)) {
         return {.assist = Assist::Kernel,
                 .why = "this host's KVM runs 64-bit programs directly, and nothing else: the rest is interpreted"};
@@ -87,7 +90,11 @@ AssistChoice choose_assist(const EngineOptions& options) {
 }
 
 Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engine, const EngineOptions& options) {
-    if (engine != EngineName::Kvm) return make_interpreter(machine, {.without = options.without});
+    if (engine != EngineName::Kvm) {
+        // Beside KVM there is one time stamp counter: on some hosts KVM cannot give the guest another than the host's.
+        const bool host_tsc = takes_part(options, EngineName::Kvm);
+        return make_interpreter(machine, {.without = options.without, .host_tsc = host_tsc});
+    }
     KvmOptions kvm;
     kvm.device = options.kvm_device;
     const Assist assist = choose_assist(options).assist;
@@ -99,6 +106,22 @@ Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engin
     }
     if (assist == Assist::Instruction) kvm.rescue = make_interpreter(machine, {.without = options.without});
     return make_kvm_engine(machine, std::move(kvm));
+}
+
+Expected<std::unique_ptr<Engine>> make_switching_engine(Machine& machine, EngineName first,
+                                                        const EngineOptions& options) {
+    EngineOptions known = options;
+    known.engine = first;
+    std::vector<study::SwitchingEngine::Part> parts;
+    for (const EngineName name : {first, first == EngineName::Kvm ? EngineName::Interp : EngineName::Kvm}) {
+        if (!takes_part(known, name)) continue;
+        auto engine = make_engine(machine, name, known);
+        if (!engine) return tl::unexpected(engine.error());
+        parts.push_back({to_string(name), std::move(*engine)});
+    }
+    auto made = study::SwitchingEngine::create(machine, std::move(parts), options.switching);
+    if (!made) return fail(made.error().status, "--switch=" + made.error().text);
+    return std::move(*made);
 }
 
 }  // namespace dualvm::app

@@ -33,4 +33,8 @@ AssistChoice choose_assist(const EngineOptions& options);
 // An Error of status EngineUnavailable if this host lacks it.
 Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engine, const EngineOptions& options);
 
+// Those that options.switching names, and `first`, which begins.
+Expected<std::unique_ptr<Engine>> make_switching_engine(Machine& machine, EngineName first,
+                                                        const EngineOptions& options);
+
 }  // namespace dualvm::app

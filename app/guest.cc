@@ -80,7 +80,8 @@ Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind 
     guest.boot = std::move(*booted);
     if (outputs.loaded) outputs.loaded(guest.boot);
 
-    auto made = make_engine(*guest.machine, engine, options.engine);
+    auto made = options.engine.switching.rules.empty() ? make_engine(*guest.machine, engine, options.engine)
+                                                       : make_switching_engine(*guest.machine, engine, options.engine);
     if (!made) return tl::unexpected(made.error());
     guest.engine = std::move(*made);
     guest.engine->push(Groups::All);

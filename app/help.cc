@@ -95,6 +95,21 @@ Under --clock=virtual (interp's default) the guest's timers count its instructio
 each port access, and its day begins at 2000-01-01: every run is the same. Under --clock=host (always, for kvm) they
 count the host's time.
 
+--switch=CONDITION,to=interp or ,to=kvm hands the guest to that engine while it runs, with all of its state. It may be
+given many times: each waits for its condition once the one before has had its own; --switch=repeat, as the last, has
+them start over. --engine begins, time is the host's if kvm takes part, and kvm is --assist=instruction if nothing is
+said. --stats tells how often, and how long, each had the guest. Conditions:
+  insn:N                 N more instructions have been executed
+  rip:ADDRESS            the instruction there is next
+  cr3, cr3:VALUE         CR3 changes; CR3 becomes VALUE
+  ring:0, ring:3         the privilege level (CPL) becomes that
+  program, kernel        64-bit code at ring 3 is next, or no longer: as ring:3 and ring:0 of 64-bit guests, but fast
+  port:PORT              the guest has written to that port
+  time:10ms              that much of the host's time has passed (s, ms, us)
+All but the last two are watched for by counting or executing one instruction at a time: interp can, and slows down to
+some million a second for rip, cr3 and ring; where kvm has the guest and this host's KVM cannot, the status is 6. An
+interrupt is taken together with the first instruction of its handler.
+
 Without -kernel, -bios FILE is the guest's beginning: a BIOS, like Debian's SeaBIOS in /usr/share/seabios/bios-256k.bin.
 -boot tells it where to look first: letters a (floppy disk), c (hard disk), d (CD-ROM), n (network), "cad" if nothing is
 said; or order=LETTERS, once=LETTERS (until the first reset), menu=on, with commas between them. -nographic has it write
@@ -131,6 +146,7 @@ Examples:
   dualvm run -cdrom rescue.iso --sendkeys="<prompt:grub\> >ls<ret><wait:1s>" --screen=text --timeout 60
   dualvm run --engine=kvm --assist=off --stats -kernel GUEST
   dualvm run --engine=kvm --assist=kernel --stats -m 256 -kernel vmlinuz -initrd initrd.gz -append console=ttyS0
+  dualvm run --engine=interp --switch=program,to=kvm --switch=time:10ms,to=interp --switch=repeat --stats -kernel GUEST
 
 )";
 

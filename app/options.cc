@@ -11,6 +11,7 @@
 #include "dualvm/interp/interpreter.h"
 #include "help.h"
 #include "spelling.h"
+#include "switch_option.h"
 #include "values.h"
 
 namespace dualvm::app {
@@ -43,6 +44,7 @@ public:
         CLI::App& run = add(Command::Run, "run");
         add_guest(run);
         add_engine(run, /*one=*/true);
+        add_switching(run);
         add_limits(run);
         add_console(run);
         add_reports(run);
@@ -207,12 +209,13 @@ private:
             return wrong("-append and -initrd go with -kernel");
         }
         const EngineOptions& engine = options_.engine;
-        const bool kvm = engine.engine == EngineName::Kvm;
+        if (const std::string why = what_is_wrong_with(engine.switching); !why.empty()) return wrong(why);
+        const bool kvm = takes_part(engine, EngineName::Kvm);
         if (kvm && engine.clock == ClockKind::Virtual) {
-            return wrong("--clock=virtual counts instructions, which the engine kvm cannot: use --engine=interp");
+            return wrong("--clock=virtual counts instructions, which the engine kvm cannot: leave all to interp");
         }
         if (kvm && engine.limits.max_instructions != kUnlimited) {
-            return wrong("--max-insns needs an engine that counts instructions: use --engine=interp, or --timeout");
+            return wrong("--max-insns needs an engine that counts instructions: leave all to interp, or use --timeout");
         }
         if (kvm && options_.command == Command::Trace && options_.trace.skip != 0) {
             return wrong("--from needs an engine that counts instructions: use --engine=interp, or --from-rip");
@@ -344,6 +347,21 @@ private:
             [this](const std::string& text) { options_.engine.patience = checked("--patience", parse_number(text)); });
         flag(to, "--no-rescue", "The same as --assist=off", group, [this] { options_.engine.assist = Assist::Off; });
         add_kvm_device(to);
+    }
+
+    void add_switching(CLI::App& to) {
+        // Each time that it is given: they come one after the other.
+        to.add_option_function<std::string>(
+              "--switch",
+              [this](const std::string& text) {
+                  if (auto added = add_switch(options_.engine.switching, text); !added) {
+                      throw CLI::ValidationError("--switch", added.error());
+                  }
+              },
+              "When to hand the guest to which engine, or repeat: see below")
+            ->trigger_on_parse()
+            ->option_text("COND,to=NAME")
+            ->group("The engine");
     }
 
     void add_no_opt(CLI::App& to, const char* group) {
@@ -563,6 +581,13 @@ private:
 };
 
 }  // namespace
+
+bool takes_part(const EngineOptions& options, EngineName engine) {
+    const char* name = engine == EngineName::Kvm ? "kvm" : "interp";
+    const auto& rules = options.switching.rules;
+    return options.engine == engine ||
+           std::any_of(rules.begin(), rules.end(), [&](const study::SwitchRule& rule) { return rule.to == name; });
+}
 
 tl::expected<Options, ParseEnd> parse_command_line(const std::vector<std::string>& arguments) {
     return Parser().parse(arguments);

@@ -10,6 +10,7 @@
 
 #include "dualvm/boot/boot.h"
 #include "dualvm/run_loop.h"
+#include "dualvm/study/switching.h"
 #include "dualvm/study/trace.h"
 #include "img_options.h"
 #include "values.h"
@@ -56,7 +57,11 @@ struct EngineOptions {
     std::string kvm_device = "/dev/kvm";
     std::optional<ClockKind> clock;  // not said: virtual where the engine can drive it
     RunLimits limits;
+    study::SwitchPlan switching;  // --switch; no rules: one engine has the guest from beginning to end
 };
+
+// Whether the guest is that engine's at any time, as far as it is known before `auto` has been made another.
+bool takes_part(const EngineOptions& options, EngineName engine);
 
 // Where a report as JSON goes: nowhere, standard error, standard output, a file.
 struct JsonOptions {

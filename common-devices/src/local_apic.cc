@@ -121,7 +121,8 @@ void LocalApic::set_apic_base(u64 value) {
         irr_.clear();
         counting_ = false;
     }
-    schedule();
+    // The same value comes with each push of an engine's MSRs, and between a timer's end and its interrupt, too.
+    if (was_enabled != enabled()) schedule();
     update();
 }
 
@@ -427,6 +428,7 @@ void LocalApic::load(ArchiveReader& in) {
     divide_ &= 0xb;
     counting_ = counting_ && initial_count_ != 0;
     set_apic_base(base);
+    schedule();
 }
 
 }  // namespace dualvm::devices

@@ -60,11 +60,11 @@ public:
         state_->tsc_is_hosts = options.host_tsc;
         blocks_ = std::make_unique<BlockCache>(*state_, options.block_cache_bytes);
         state_->blocks = blocks_.get();
-        if (const VirtualClock* clock = machine.virtual_clock()) state_->instructions_of_others = clock->instructions();
-        machine.vmem().set_write_observer([this](u64 address, u64 size) { blocks_->written(*state_, address, size); });
+        write_observer_ = machine.vmem().add_write_observer(
+            [this](u64 address, u64 size) { blocks_->written(*state_, address, size); });
         push(Groups::All);
     }
-    ~Interpreter() override { machine_.vmem().set_write_observer({}); }
+    ~Interpreter() override { machine_.vmem().remove_write_observer(write_observer_); }
 
     const char* name() const override { return "interp"; }
 
@@ -88,10 +88,16 @@ public:
 
     void push(Groups groups) override {
         ++state_->statistics.pushes;
+        // Another engine may have run since: its instructions are on the clock.
+        if (const VirtualClock* clock = machine_.virtual_clock()) {
+            state_->instructions_of_others = clock->instructions() - state_->instructions_before_slice;
+        }
         copy_groups(state_->cpu, machine_.cpu(), groups);
-        if (any(groups & Groups::Control)) machine_.cr8_changed(state_->cpu.control.cr8);
+        // A TPR of that class may have lower bits, which a write to CR8 clears (SDM vol. 3A, 10.8.6.1).
+        const bool has_control = any(groups & Groups::Control);
+        if (has_control && machine_.cr8() != state_->cpu.control.cr8) machine_.cr8_changed(state_->cpu.control.cr8);
         if (any(groups & Groups::Msrs)) machine_.apic_base_changed(state_->cpu.msrs.apic_base);
-        if (any(groups & Groups::Msrs) && !state_->tsc_is_hosts) write_tsc(*state_, machine_.cpu().msrs.tsc);
+        if (any(groups & Groups::Msrs)) push_tsc(machine_.cpu().msrs.tsc);
         if (any(groups & Groups::Fpu)) load_fx_image(state_->fx, state_->cpu.fpu);
         if (any(groups & Groups::Events)) shutdown_ = false;  // as a RESET ends it
         if (any(groups & Groups::Control)) {
@@ -128,6 +134,7 @@ private:
     bool debugged() const {
         return (state_->cpu.general.rflags & rflags::TF) != 0 || breakpoints_enabled(state_->cpu.debug);
     }
+    void push_tsc(u64 value);
     bool between_instructions() const;
     void deliver_pending_events();
     void fault_at(u64 rip);
@@ -145,11 +152,18 @@ private:
     Machine& machine_;
     std::unique_ptr<State> state_;
     std::unique_ptr<BlockCache> blocks_;
+    u64 write_observer_ = 0;
     bool shutdown_ = false;  // triple fault
     Until until_ = Until::Limits;
     std::atomic<bool> kicked_{false};
     u64 seen_map_generation_ = 0, seen_dirty_generation_ = 0;
 };
+
+// The host's counter is not set by a RESET. But where the guest has moved it on while another engine had it, it goes on
+// from there: a guest may rely on it that time never goes backwards.
+void Interpreter::push_tsc(u64 value) {
+    if (!state_->tsc_is_hosts || value > read_tsc(*state_)) write_tsc(*state_, value);
+}
 
 // Devices and the run loop may have moved the A20 gate or forgotten the dirty marks.
 void Interpreter::notice_outside_changes() {
@@ -179,12 +193,11 @@ void Interpreter::deliver_pending_events() {
     Event event;
     event.return_rip = s.cpu.general.rip;
     if (e.exception_pending) {
-        s.fault = {.vector = e.exception_vector,
-                   .has_error_code = e.exception_has_error_code,
-                   .error_code = e.exception_error_code};
-        e.exception_pending = e.exception_has_error_code = false;
-        e.exception_vector = 0;
-        e.exception_error_code = 0;
+        e.exception_pending = false;
+        // Nothing stays behind in CpuFile of what has been delivered.
+        s.fault = {.vector = std::exchange(e.exception_vector, u8{0}),
+                   .has_error_code = std::exchange(e.exception_has_error_code, false),
+                   .error_code = std::exchange(e.exception_error_code, 0)};
         fault_at(event.return_rip);
         return;
     }
@@ -226,6 +239,7 @@ Exit Interpreter::run(const Budget& budget) {
     bool begun = false;
     notice_outside_changes();
     while (true) {
+        if (shutdown_) return counted(ExitKind::Shutdown);
         if (kicked_.exchange(false, std::memory_order_relaxed)) return counted(ExitKind::Kicked);
         if (machine_.attention()) return counted(ExitKind::Attention);
         if (left == 0) return counted(budget.instructions == 1 ? ExitKind::SingleStep : ExitKind::BudgetUsed);
@@ -239,7 +253,9 @@ Exit Interpreter::run(const Budget& budget) {
         begun = true;
 
         // The instruction behind STI or MOV SS runs before any interrupt; a debugger in the guest looks at every one.
-        const bool single = shadowed() || debugged() || stop;
+        // So does RF, which may have come along in CpuFile: it lives for one instruction, not for a block.
+        const bool resumed = (s.cpu.general.rflags & rflags::RF) != 0;
+        const bool single = shadowed() || debugged() || resumed || stop;
         s.slice = s.ticks = single ? 1 : static_cast<i64>(std::min<u64>(left, kSliceInstructions));
         if (single) {
             step();

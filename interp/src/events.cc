@@ -178,7 +178,9 @@ bool deliver_event(State& s, const Event& event) {
 bool deliver_fault(State& s, u64 rip) {
     Fault first = s.fault;
     while (true) {
-        const Event event{.kind = EventKind::Exception,
+        // INT3's and INTO's come here from an engine that had them in flight: traps, and the program's own (6.12.1.3).
+        const bool software = first.vector == BP || first.vector == OF;
+        const Event event{.kind = software ? EventKind::SoftwareException : EventKind::Exception,
                           .vector = first.vector,
                           .has_error_code = first.has_error_code,
                           .error_code = first.error_code,

@@ -292,7 +292,8 @@ void KvmEngine::transfer_out(Groups groups) {
     if (!done) deferred_ = failure(done.error().text);
     // kvm_run speaks of the state at the last exit; whether an interrupt is possible now is known from the new one.
     kvm_run& run = vcpu_.run();
-    if (any(groups & Groups::Control)) machine_.cr8_changed(cpu.control.cr8);
+    // A TPR of that class may have lower bits, which a write to CR8 clears (SDM vol. 3A, 10.8.6.1).
+    if (any(groups & Groups::Control) && machine_.cr8() != cpu.control.cr8) machine_.cr8_changed(cpu.control.cr8);
     if (any(groups & Groups::Msrs)) {
         seen_apic_base_ = cpu.msrs.apic_base;
         machine_.apic_base_changed(cpu.msrs.apic_base);

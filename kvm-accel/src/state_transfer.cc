@@ -220,6 +220,17 @@ void to_sregs(Sregs& to, const CpuFile& cpu, Groups groups) {
     }
 }
 
+// Some hosts' KVM cannot give a guest 32-bit paging: it says nothing, and turns paging off.
+Expected<void> paging_is_kept(KvmVcpu& vcpu, const CpuFile& cpu) {
+    if ((cpu.control.cr0 & cr0::PG) == 0 || (cpu.control.efer & efer::LMA) != 0) return {};
+    kvm_sregs sregs{};
+    if (auto got = transfer(vcpu.fd(), KVM_GET_SREGS, &sregs, "KVM_GET_SREGS"); !got) return got;
+    if ((sregs.cr0 & cr0::PG) != 0) return {};
+    return fail(ExitStatus::EngineUnavailable,
+                "KVM_SET_SREGS has not turned on 32-bit paging, which this host's KVM lacks (see 'dualvm probe'); use "
+                "--engine=interp");
+}
+
 bool pae_paging(const CpuFile& cpu) {
     return (cpu.control.cr0 & cr0::PG) && (cpu.control.cr4 & cr4::PAE) && !(cpu.control.efer & efer::LMA);
 }
@@ -271,6 +282,7 @@ Expected<void> StateTransfer::push_system(KvmVcpu& vcpu, const CpuFile& cpu, Gro
         if (auto set = transfer(vcpu.fd(), KVM_SET_SREGS, &sregs, "KVM_SET_SREGS"); !set) return set;
     }
     if (!control) return {};
+    if (auto kept = paging_is_kept(vcpu, cpu); !kept) return kept;
     vcpu.run().cr8 = cpu.control.cr8;  // without an APIC in the kernel, KVM_RUN takes CR8 from here
     if (!has_xcrs_) return {};
     kvm_xcrs xcrs{};

@@ -279,6 +279,15 @@ bool writable(const VMem& vmem, u64 address, u64 size) {
 }
 }  // namespace
 
+u64 VMem::add_write_observer(WriteObserver on_write) {
+    write_observers_.emplace_back(next_write_observer_, std::move(on_write));
+    return next_write_observer_++;
+}
+
+void VMem::remove_write_observer(u64 number) {
+    std::erase_if(write_observers_, [&](const auto& observer) { return observer.first == number; });
+}
+
 bool VMem::write(u64 address, const void* from, u64 size) {
     if (!writable(*this, address, size)) return false;
     const auto* source = static_cast<const u8*>(from);
@@ -290,7 +299,7 @@ bool VMem::write(u64 address, const void* from, u64 size) {
             mark_dirty(*r, std::max(page, address + done));
         }
     }
-    if (on_write_ && size != 0) on_write_(address, size);
+    if (size != 0) written_by_guest(address, size);
     return true;
 }
 
@@ -304,7 +313,7 @@ bool VMem::fill(u64 address, u8 value, u64 size) {
             mark_dirty(*r, std::max(page, address + done));
         }
     }
-    if (on_write_ && size != 0) on_write_(address, size);
+    if (size != 0) written_by_guest(address, size);
     return true;
 }
 

@@ -260,7 +260,7 @@ TEST_F(Ata, DmaMayBeStartedBeforeTheCommand) {
 
 TEST_F(Ata, DmaTellsTheObserverOfWrites) {
     u64 told = 0;
-    vmem->set_write_observer([&](u64 address, u64 size) { told = address >= 0x2000 ? told + size : told; });
+    vmem->add_write_observer([&](u64 address, u64 size) { told = address >= 0x2000 ? told + size : told; });
     entry(0, 0x2000, 512, true);
     command28(0xc8, 9, 1);
     start_dma(true);

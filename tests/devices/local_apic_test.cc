@@ -220,6 +220,16 @@ TEST_F(Apic, AnNmiReachesTheMachineAndAnInitResetsIt) {
 
 // --- the timer
 
+TEST_F(Apic, ATimerThatIsDueIsNotLostWhenItsBaseIsSetToWhatItIs) {
+    write(kDivide, kBy1);
+    write(kLvtTimer, 0x30);
+    write(kInitial, 1000);
+    clock.skip_to(clock.now() + 1000);
+    apic.set_apic_base(base | 0x900);
+    clock.fire_due();
+    EXPECT_TRUE(apic.pending());
+}
+
 TEST_F(Apic, TheTimerCountsDownOnce) {
     write(kDivide, kBy1);
     write(kLvtTimer, 0x30);

@@ -149,12 +149,14 @@ public:
     DirtyAccount take_dirty();
     void add_dirty(const DirtyAccount& taken);
 
-    // --- an engine that caches what memory holds (code) asks to be told of writes by others ------------------------
+    // --- engines that cache what memory holds (code) ask to be told of writes by others ----------------------------
     // `on_write(address, size)` is called after every write() and fill(), and by engines that ran guest code which may
-    // have written there.
-    void set_write_observer(std::function<void(u64 address, u64 size)> on_write) { on_write_ = std::move(on_write); }
+    // have written there. Several engines may be on one machine: the number is for taking one's own away again.
+    using WriteObserver = std::function<void(u64 address, u64 size)>;
+    u64 add_write_observer(WriteObserver on_write);
+    void remove_write_observer(u64 number);
     void written_by_guest(u64 address, u64 size) {
-        if (on_write_) on_write_(address, size);
+        for (const auto& [number, on_write] : write_observers_) on_write(address, size);
     }
 
 private:
@@ -192,7 +194,8 @@ private:
     u64 page_count_ = 0;
     u64 dirty_generation_ = 0, map_generation_ = 0;
     bool a20_open_ = true;
-    std::function<void(u64, u64)> on_write_;
+    std::vector<std::pair<u64, WriteObserver>> write_observers_;
+    u64 next_write_observer_ = 0;
 };
 
 }  // namespace dualvm

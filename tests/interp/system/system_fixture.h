@@ -68,7 +68,6 @@ protected:
         s().cpu.general.gpr[RSP] = kStack0;
         privilege_changed(s());
     }
-    void TearDown() override { machine_->vmem().set_write_observer({}); }
 
     State& s() { return *state_; }
     CpuFile& cpu() { return state_->cpu; }
