@@ -167,6 +167,9 @@ INSTANTIATE_TEST_SUITE_P(
         Trap{"Hlt", {0xf4}}, Trap{"Int3", {0x90, 0xcc}}, Trap{"Int3InTwoBytes", {0x90, 0xcd, 3}},
         Trap{"Int4", {0xcd, 4}}, Trap{"Int80h", {0x90, 0xcd, 0x80}}, Trap{"Int1", {0x90, 0xf1, 0x90}},
         Trap{"SingleStepByPopf", {0x9c, 0x80, 0x4c, 0x24, 1, 1, 0x9d, 0x90, 0x90}, rflags::IF},
+        Trap{"PopfTakesSingleStepAway", {0x9c, 0x9c, 0x80, 0x4c, 0x24, 1, 1, 0x9d, 0x9d, 0x90}, rflags::IF},
+        Trap{"SingleStepInFrontOfInt1", {0x9c, 0x9c, 0x80, 0x4c, 0x24, 1, 1, 0x9d, 0x9d, 0xf1, 0x90}, rflags::IF},
+        Trap{"Int1UnderSingleStep", {0x9c, 0x80, 0x4c, 0x24, 1, 1, 0x9d, 0xf1, 0x90}, rflags::IF},
         Trap{"Ud2", {0x0f, 0x0b}}, Trap{"DivideError", {0x31, 0xc9, 0xf7, 0xf1}},
         Trap{"PageNotPresent", {0x48, 0xb8, 0, 0, 0, 0, 0x10, 0, 0, 0, 0x8b, 0x18}},
         Trap{"PageNotPresentWritten", {0x48, 0xb8, 0, 0, 0, 0, 0x10, 0, 0, 0, 0x89, 0x18}},
@@ -337,6 +340,22 @@ TEST_F(Assist, AnInterruptReachesTheGuestsHandler) {
     engine->pull(Groups::All);
     EXPECT_EQ(cpu().cpl(), 0u);
     EXPECT_EQ(cpu().general.gpr[RAX] & 0xff, 0x20u);
+}
+
+TEST_F(Assist, NoTrapIsLostWhereTheDeadlineMeetsIt) {
+    // again: inc r9; nop; nop; int3; jmp again. The kernel's handler: inc r8; iretq, at the place of vector 16's.
+    program({0x49, 0xff, 0xc1, 0x90, 0x90, 0xcc, 0xeb, 0xf8});
+    const std::vector<u8> handler = {0x49, 0xff, 0xc0, 0x48, 0xcf};
+    machine->vmem().write(u64{0x20040}, handler.data(), handler.size());
+    machine->vmem().write_value(u64{0x6000 + 16 * 3}, u64{0x40} | u64{0x08} << 16 | u64{0xee} << 40 | u64{2} << 48);
+    start_assisted();
+    if (IsSkipped()) return;
+    for (u64 i = 0; i < 3000; ++i) {
+        ASSERT_EQ(engine->run({.host_time = 20'000 + i * 7919 % 100'000}).kind, ExitKind::BudgetUsed);
+    }
+    engine->pull(Groups::General);
+    EXPECT_GT(cpu().general.gpr[R8], 100u);
+    EXPECT_LE(cpu().general.gpr[R9] - cpu().general.gpr[R8], 1u);
 }
 
 TEST_F(Assist, AShortProgramIsNotWorthAHandOver) {

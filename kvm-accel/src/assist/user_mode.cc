@@ -18,6 +18,9 @@ namespace {
 constexpr u64 kAddress = 0x000ffffffffff000;  // of CR3 and of page table entries
 constexpr u64 kUserHalf = u64{1} << 47;
 
+constexpr unsigned kDebug = 1, kBreakpoint = 3, kOverflow = 4, kPageFault = 14;  // vectors
+constexpr u64 kSingleStep = 1u << 14;                                            // DR6.BS
+
 bool is_access(ExitKind kind) {
     return kind == ExitKind::PortRead || kind == ExitKind::PortWrite || kind == ExitKind::MmioRead ||
            kind == ExitKind::MmioWrite;
@@ -42,7 +45,7 @@ UserMode::UserMode(Machine& machine, KvmDevice device, KvmVm vm, KvmVcpu vcpu, s
       kicker_(vcpu_.run()),
       watch_(machine.vmem()),
       shadow_paging_(!nested_paging(host_kind())),
-      takes_flags_(host_kind() != HostKind::Pvm) {
+      pvm_(host_kind() == HostKind::Pvm) {
     watch_.keep_out(shim_->base(), Shim::kSize);
 }
 
@@ -80,7 +83,7 @@ Expected<void> UserMode::start(const CpuModel& model, std::vector<std::string>* 
     kvm_sregs sregs{};
     if (auto got = transfer(vcpu_.fd(), KVM_GET_SREGS, &sregs, "KVM_GET_SREGS"); !got) return got;
     apic_base_ = sregs.apic_base;
-    vcpu_.run().kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+    vcpu_.run().kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
     if (auto got = transfer(vcpu_.fd(), kGetXsave, &xsave_, "KVM_GET_XSAVE"); !got) return got;
     from_kvm(fpu_, xsave_);
 #ifdef KVM_VCPU_TSC_CTRL
@@ -251,13 +254,20 @@ bool UserMode::code_is(const CpuFile& cpu, u64 rip, std::initializer_list<u8> by
     });
 }
 
+// Was the last #DB that of single-stepping? RFLAGS.TF does not tell: POPF may have cleared it, and INT1 has it set.
+bool UserMode::take_single_step() {
+    kvm_debugregs debug{};
+    if (ioctl(vcpu_.fd(), KVM_GET_DEBUGREGS, &debug) < 0 || (debug.dr6 & kSingleStep) == 0) return false;
+    debug.dr6 &= ~kSingleStep;  // no CPU does
+    ioctl(vcpu_.fd(), KVM_SET_DEBUGREGS, &debug);
+    return true;
+}
+
 // Traps come behind their instruction (SDM vol. 3A, 6.5): those of INT3 and INT1 are taken back, to be executed with
 // the guest's own gates; that of single-stepping, which the program has turned on by POPF, is delivered as it is.
-void UserMode::undo_trap(CpuFile& cpu, unsigned vector) const {
-    constexpr unsigned kDebug = 1, kBreakpoint = 3, kOverflow = 4;
-    constexpr u64 kSingleStep = 1u << 14;  // DR6.BS
+void UserMode::undo_trap(CpuFile& cpu, unsigned vector) {
     u64& rip = cpu.general.rip;
-    if (vector == kDebug && (cpu.general.rflags & rflags::TF) != 0) {
+    if (vector == kDebug && take_single_step()) {
         cpu.events.exception_pending = true;
         cpu.events.exception_vector = kDebug;
         cpu.debug.dr6 |= kSingleStep;
@@ -288,7 +298,6 @@ bool UserMode::take_state(CpuFile& cpu, Result& result) {
             general.gpr[RSP] = frame->rsp;
             code_selector = static_cast<u16>(frame->cs);
         }
-        constexpr unsigned kPageFault = 14;
         const bool into_stub = *stub == kPageFault && general.rip == shim_->syscall_stub();
         const u64 syscall = general.gpr[RCX] - 2;
         if ((*stub == Shim::kSyscallStub || into_stub) && code_is(cpu, syscall, {0x0f, 0x05})) {
@@ -298,8 +307,17 @@ bool UserMode::take_state(CpuFile& cpu, Result& result) {
             general.rflags = general.gpr[R11];
         }
     }
+    if (!at_stub() && !behind_syscall) {
+        // An exception that was on its way to its stub when a kick or the deadline came: the next entry is without it.
+        // Of #BP and #OF KVM tells the vector alone (kvm_exception_is_soft), which was 0 on the way in; and only
+        // kvm_pvm has moved RIP by then.
+        const auto& e = events.exception;
+        if (e.injected != 0 || e.pending != 0 || (pvm_ && (e.nr == kBreakpoint || e.nr == kOverflow))) {
+            result.vector = e.nr;
+        }
+    }
     // IOPL cannot have changed, and IF only where IOPL is 3 and the CPU itself has run CLI, STI or POPF.
-    const u64 fixed = rflags::IOPL | (takes_flags_ ? 0 : rflags::IF);
+    const u64 fixed = rflags::IOPL | (pvm_ ? rflags::IF : 0);
     general.rflags =
         (general.rflags & ~(rflags::RF | rflags::VM | fixed)) | rflags::Fixed1 | (cpu.general.rflags & fixed);
     if (code_selector != cpu.segments.seg[CS].selector) return false;
@@ -394,7 +412,6 @@ UserMode::Result UserMode::run(CpuFile& cpu, Deadline& deadline) {
                         regs.rip, regs.rsp, regs.rflags, vcpu_.run().s.regs.sregs.cs.selector));
     }
     if (result.end == End::Trap) {
-        constexpr unsigned kPageFault = 14;
         if (result.vector == Shim::kSyscallStub) {
             ++counts_.system_calls;
         } else if (result.vector == kPageFault) {
