@@ -1,4 +1,7 @@
 // --assist=kernel: programs on the CPU, the rest interpreted. What is done must be what the interpreter alone does.
+#include <cstring>
+#include <functional>
+
 #include "assist/user_mode.h"
 #include "dualvm/interp/interpreter.h"
 #include "small_guest.h"
@@ -133,6 +136,15 @@ TEST_F(Assist, AProgramsDeviceMemoryReachesTheDevice) {
     EXPECT_EQ(mmio.accesses.size(), 4u);                                            // two runs
 }
 
+TEST_F(Assist, WhatKvmHasReadFromADeviceAndCannotWorkWithIsInterpreted) {
+    program({0x90, 0x48, 0x0f, 0xc7, 0x0c, 0x25, 0, 0, 0x0a, 0, 0xf4});  // nop; cmpxchg16b [a0000h]; hlt
+    start_assisted();
+    if (IsSkipped()) return;
+    EXPECT_EQ(end().kind, ExitKind::Halt);
+    EXPECT_EQ(cpu().general.gpr[RAX] & 0xff, 13u);
+    EXPECT_NE(cpu().general.gpr[RDX], 0x600u);  // loaded from there
+}
+
 TEST_F(Assist, SystemCallsGoToTheGuestsKernelAndBack) {
     // The kernel adds one to R8; the program calls it a hundred times.
     expect_same({0x31, 0xc0, 0xbb, 100, 0, 0, 0,        // xor eax, eax; mov ebx, 100
@@ -242,6 +254,25 @@ TEST_F(Assist, CodeThatAProgramWroteIsWhatTheKernelRuns) {
                                   0xc6, 0x04, 0x25, 0x02, 0x90, 0,    0,    0xc8,  // mov byte [9002h], c8h
                                   0x0f, 0x05, 0xf4};
     expect_same(code, {0x49, 0xff, 0xc0, 0x48, 0x0f, 0x07});
+    EXPECT_EQ(cpu().general.gpr[R8], 1u);
+}
+
+TEST_F(Assist, CodeThatAProgramWroteAndHidIsWhatTheKernelRuns) {
+    // kPt's second entry leads to the kernel's page at a linear address of its own; the program writes the kernel's
+    // code there, then takes the entry away.
+    const std::vector<u8> code = {0x45, 0x31, 0xc0, 0x0f, 0x05, 0x0f, 0x05,        // xor r8d, r8d; 2 syscalls
+                                  0xc6, 0x04, 0x25, 0x02, 0x10, 0,    0x40, 0xc8,  // mov byte [kData + 1002h], c8h
+                                  0x48, 0xc7, 0x04, 0x25, 0x08, 0x40, 0,    0,    0, 0, 0, 0,  // mov qword [kPt + 8], 0
+                                  0x0f, 0x05, 0xf4};
+    program(code);
+    const std::vector<u8> kernel = {0x49, 0xff, 0xc0, 0x48, 0x0f, 0x07};
+    machine->vmem().write(u64{0x200000}, kernel.data(), kernel.size());
+    machine->vmem().write_value(kPd + 8, 0x200000 | 0x81);  // the kernel's alone
+    machine->vmem().write_value(kPt + 8, 0x200000 | kForAll);
+    cpu().msrs.lstar = 0x200000;
+    start_assisted();
+    if (IsSkipped()) return;
+    end();
     EXPECT_EQ(cpu().general.gpr[R8], 1u);
 }
 
@@ -375,6 +406,82 @@ TEST_F(Assist, CpuidOfAProgramThatHasJustBegunIsTheModels) {
     const CpuidResult model = machine->cpu_model().cpuid(0, 0, cpu());
     EXPECT_EQ(cpu().general.gpr[RBX], model.ebx);
     EXPECT_GT(counted("hand-overs to the CPU"), 0u);
+}
+
+// Does something else when the program writes to it.
+class Actor final : public Device {
+public:
+    const char* name() const override { return "actor"; }
+    u64 read(u64, unsigned) override { return 0; }
+    void write(u64, unsigned, u64) override { act(); }
+    void reset() override {}
+    void save(ArchiveWriter&) const override {}
+    void load(ArchiveReader&) override {}
+    std::function<void()> act;
+};
+
+class AssistActor : public Assist {
+protected:
+    static constexpr u64 kActor = 0xb0000;
+    // Two programs' instructions that write to the device.
+    static constexpr std::array<u8, 5> kAct = {0x66, 0xba, 0x00, 0x06, 0xee};  // mov [kActor], al
+    void SetUp() override {
+        Assist::SetUp();
+        ASSERT_TRUE(machine->vio().mmio().add(kActor, 0x1000, actor));
+    }
+    Actor actor;
+};
+
+TEST_F(AssistActor, TablesThatADeviceChangesAreSeenByTheProgramAtOnce) {
+    program({0x90, 0x48, 0x8b, 0x1c, 0x25, 0,    0, 0,    0x40,  // nop; mov rbx, [kData]
+             0x88, 0x04, 0x25, 0,    0,    0x0b, 0,              // mov [kActor], al
+             0x48, 0x8b, 0x2c, 0x25, 0,    0,    0, 0x40,        // mov rbp, [kData]
+             0xf4});
+    actor.act = [this] { machine->vmem().write_value(kPt, kOtherFrame | kForAll); };
+    start_assisted();
+    if (IsSkipped()) return;
+    end();
+    EXPECT_EQ(cpu().general.gpr[RBX], 0x11u);
+    EXPECT_EQ(cpu().general.gpr[RBP], 0x22u);
+}
+
+TEST_F(AssistActor, AnInterruptOfADeviceThatTheProgramReachedIsTakenAtOnce) {
+    program({0x90, 0x88, 0x04, 0x25, 0, 0, 0x0b, 0, 0xeb, 0xfe});  // nop; mov [kActor], al; jmp $
+    cpu().general.rflags |= rflags::IF;
+    actor.act = [this] { pic.wanted = 1; };
+    start_assisted();
+    if (IsSkipped()) return;
+    EXPECT_EQ(end().kind, ExitKind::Halt);
+    EXPECT_EQ(cpu().general.gpr[RAX] & 0xff, 0x20u);
+}
+
+TEST_F(AssistActor, AnAddressMapThatADeviceChangesIsSeenByTheProgramAtOnce) {
+    // nop; mov rbx, [10a000h]; mov [kActor], al; mov rbp, [10a000h]; hlt
+    program({0x90, 0x48, 0x8b, 0x1c, 0x25, 0x00, 0xa0, 0x10, 0x00, 0x88, 0x04, 0x25, 0, 0, 0x0b, 0,  //
+             0x48, 0x8b, 0x2c, 0x25, 0x00, 0xa0, 0x10, 0x00, 0xf4});
+    machine->vmem().write_value(u64{0x10a000}, u64{0x33});
+    machine->vmem().write_value(u64{0xa000}, u64{0x44});
+    actor.act = [this] { machine->vmem().set_a20(false); };
+    start_assisted();
+    if (IsSkipped()) return;
+    end();
+    EXPECT_EQ(cpu().general.gpr[RBX], 0x33u);
+    EXPECT_EQ(cpu().general.gpr[RBP], 0x44u);
+}
+
+TEST_F(AssistActor, TablesInADevicesMemoryMayGoAwayUnderTheProgram) {
+    const auto memory = machine->vmem().add_device_memory(0x1000);
+    ASSERT_TRUE(memory);
+    constexpr u64 kRoot = 0x80000000;
+    ASSERT_TRUE(machine->vmem().place_device_memory(*memory, kRoot));
+    program({0x90, 0x88, 0x04, 0x25, 0, 0, 0x0b, 0, 0xf4});  // nop; mov [kActor], al; hlt
+    const u64 entry = kPdpt | kForAll;
+    std::memcpy(machine->vmem().device_memory(*memory).data(), &entry, sizeof entry);
+    cpu().control.cr3 = kRoot;
+    actor.act = [&] { machine->vmem().place_device_memory(*memory, std::nullopt); };
+    start_assisted();
+    if (IsSkipped()) return;
+    EXPECT_EQ(end().kind, ExitKind::Shutdown);  // no table, no handler
 }
 
 }  // namespace

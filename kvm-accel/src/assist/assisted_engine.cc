@@ -136,7 +136,7 @@ Exit AssistedEngine::run(const Budget& budget) {
         interrupted_rip_ = cpu.general.rip;
         interrupted_cr3_ = cpu.control.cr3;
         if (result.end == UserMode::End::Deadline) return counted(ExitKind::BudgetUsed);
-        if (result.end == UserMode::End::Attention) return counted(ExitKind::Attention);
+        if (result.end == UserMode::End::Device && machine_.attention()) return counted(ExitKind::Attention);
     }
 }
 

@@ -226,6 +226,7 @@ void UserMode::fill_registers(const CpuFile& cpu) {
 }
 
 // A device, reached by the program: KVM has the instruction half done, and may come back with the next part of it.
+// False: it came back with something else.
 bool UserMode::access(Exit exit) {
     kvm_run& run = vcpu_.run();
     while (is_access(exit.kind)) {
@@ -239,6 +240,13 @@ bool UserMode::access(Exit exit) {
         exit = translate_exit(run);
     }
     return false;
+}
+
+// A device that the program has reached may have asked for an interrupt, changed the address map, or written to the
+// program's tables, none of which KVM sees.
+bool UserMode::device_changed(u64 guest_root) {
+    return machine_.attention() || machine_.interrupt_pending() ||
+           machine_.vmem().map_generation() != seen_map_generation_ || !watch_.after(guest_root);
 }
 
 bool UserMode::at_stub() {
@@ -368,9 +376,14 @@ UserMode::Result UserMode::enter(CpuFile& cpu, Deadline& deadline) {
             case ExitKind::PortRead:
             case ExitKind::MmioRead:
             case ExitKind::MmioWrite:
-                if (!access(std::move(exit))) return failed("KVM did not complete a program's access to a device");
-                if (machine_.attention()) {
-                    result.end = End::Attention;
+                if (!access(std::move(exit))) {
+                    // KVM has read what it then cannot work with (CMPXCHG16B): like any instruction that it cannot.
+                    if (!is_emulation_failure(run)) return failed("KVM did not complete a program's device access");
+                    result.vector = kNoVector;
+                    return result;
+                }
+                if (device_changed(cpu.control.cr3 & kAddress)) {
+                    result.end = End::Device;
                     return result;
                 }
                 continue;
@@ -400,7 +413,10 @@ UserMode::Result UserMode::run(CpuFile& cpu, Deadline& deadline) {
     result = enter(cpu, deadline);
     if (result.end == End::Failure) return result;
     const u64 guest_root = cpu.control.cr3 & kAddress;
-    shim_->give_back_accessed(guest_root, reinterpret_cast<u64*>(machine_.vmem().host_page(guest_root)));
+    // A table in a device's memory may be gone: the program has moved that.
+    if (u8* table = machine_.vmem().host_page(guest_root); table != nullptr) {
+        shim_->give_back_accessed(guest_root, reinterpret_cast<u64*>(table));
+    }
     watch_.after(guest_root);
     for (const auto& [address, size] : watch_.writable_dirty()) machine_.vmem().written_by_guest(address, size);
     if (auto took = take_fpu(cpu.fpu); !took) return failed(took.error().text);

@@ -31,9 +31,9 @@ public:
         Trap,  // the instruction at RIP needs the guest's kernel, or at least an engine that knows its tables
         Deadline,
         Kicked,
-        Attention,  // of a device that the program reached through memory
-        Refused,    // it has not run: the tables are not for KVM
-        Failure,    // Result::failure says what
+        Device,   // one that the program reached has done something that must be looked at before it goes on
+        Refused,  // it has not run: the tables are not for KVM
+        Failure,  // Result::failure says what
     };
     struct Result {
         End end = End::Trap;
@@ -76,6 +76,7 @@ private:
     Result failed(std::string text);
     bool at_stub();
     bool access(Exit exit);
+    bool device_changed(u64 guest_root);
 
     Machine& machine_;
     KvmDevice device_;
