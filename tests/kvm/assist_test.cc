@@ -226,6 +226,38 @@ TEST_F(Assist, AccessedAndDirtyBitsAppearInTheGuestsTables) {
     EXPECT_EQ(page & (kAccessed | kDirty), kAccessed | kDirty);
 }
 
+TEST_F(Assist, AnAccessedBitOfTheTopIsAWriteToTheGuestsTable) {
+    program({0xeb, 0xfe});
+    start_assisted();
+    if (IsSkipped()) return;
+    for (unsigned turn = 0; turn < 2; ++turn) {  // the first begins under the interpreter, which sets the bit itself
+        machine->vmem().write_value(kPml4, kPdpt | kForAll);
+        engine->collect_dirty();
+        machine->vmem().clear_dirty();
+        EXPECT_EQ(engine->run({.host_time = 2'000'000}).kind, ExitKind::BudgetUsed);
+    }
+    engine->collect_dirty();
+    u64 top = 0;
+    machine->vmem().read_value(kPml4, top);
+    EXPECT_EQ(top & kAccessed, kAccessed);
+    EXPECT_TRUE(machine->vmem().is_dirty(kPml4));
+}
+
+TEST_F(Assist, ATableInRomStaysAsItIs) {
+    constexpr u64 kRom = 0x80000000, kTop = kPdpt | kForAll;
+    std::vector<u8> rom(kPageSize);
+    std::memcpy(rom.data(), &kTop, sizeof kTop);
+    ASSERT_TRUE(machine->vmem().add_rom(kRom, rom));
+    program({0x90, 0x90, 0xf4});
+    cpu().control.cr3 = kRom;
+    start_assisted();
+    if (IsSkipped()) return;
+    EXPECT_EQ(end().kind, ExitKind::Halt);
+    u64 top = 0;
+    machine->vmem().read_value(kRom, top);
+    EXPECT_EQ(top, kTop);
+}
+
 TEST_F(Assist, AnEntryThatTheKernelChangesIsSeenByTheProgram) {
     // The program reads kData, has the kernel map another frame there, and reads again.
     program({0x48, 0x8b, 0x1c, 0x25, 0, 0, 0, 0x40,  // mov rbx, [kData]
@@ -395,6 +427,14 @@ TEST_F(Assist, AShortProgramIsNotWorthAHandOver) {
     if (IsSkipped()) return;
     EXPECT_EQ(end().kind, ExitKind::Halt);
     EXPECT_EQ(counted("hand-overs to the CPU"), 0u);
+}
+
+TEST_F(Assist, APatienceOfOneEndsNoRun) {
+    program({0x49, 0xff, 0xc0, 0x49, 0xff, 0xc0, 0xf4});
+    start_assisted(1);
+    if (IsSkipped()) return;
+    EXPECT_EQ(engine->run({.host_time = 1'000'000'000}).kind, ExitKind::Halt);
+    EXPECT_GT(counted("hand-overs to the CPU"), 0u);
 }
 
 TEST_F(Assist, CpuidOfAProgramThatHasJustBegunIsTheModels) {

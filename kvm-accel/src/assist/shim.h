@@ -43,8 +43,8 @@ public:
     };
     // Nothing if the guest uses all of the table's entries.
     std::optional<Root> root(u64 guest_root, const u64* entries);
-    // Accessed bits that the CPU has set in the copy since, for the guest's own table.
-    void give_back_accessed(u64 guest_root, u64* entries);
+    // Accessed bits that the CPU has set in the copy since, for the guest's own table. True if there were any.
+    bool give_back_accessed(u64 guest_root, u64* entries);
 
     // Where the shim is in linear memory; valid behind root().
     u64 linear() const { return linear_; }

@@ -413,12 +413,15 @@ UserMode::Result UserMode::run(CpuFile& cpu, Deadline& deadline) {
     result = enter(cpu, deadline);
     if (result.end == End::Failure) return result;
     const u64 guest_root = cpu.control.cr3 & kAddress;
-    // A table in a device's memory may be gone: the program has moved that.
-    if (u8* table = machine_.vmem().host_page(guest_root); table != nullptr) {
-        shim_->give_back_accessed(guest_root, reinterpret_cast<u64*>(table));
+    // A table in a device's memory may be gone: the program has moved that. One in ROM stays as it is.
+    VMem& vmem = machine_.vmem();
+    const MemoryRegion* region = vmem.find(guest_root);
+    if (region != nullptr && region->kind == RegionKind::Ram &&
+        shim_->give_back_accessed(guest_root, reinterpret_cast<u64*>(vmem.host_page(guest_root)))) {
+        vmem.mark_dirty(guest_root);
     }
     watch_.after(guest_root);
-    for (const auto& [address, size] : watch_.writable_dirty()) machine_.vmem().written_by_guest(address, size);
+    for (const auto& [address, size] : watch_.writable_dirty()) vmem.written_by_guest(address, size);
     if (auto took = take_fpu(cpu.fpu); !took) return failed(took.error().text);
     if (!take_state(cpu, result)) {
         const kvm_regs& regs = vcpu_.run().s.regs.regs;
