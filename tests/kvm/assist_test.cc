@@ -317,6 +317,19 @@ TEST_F(Assist, WhereTheShimIsTheGuestsOwnTablesCount) {
     EXPECT_EQ(cpu().control.cr2, u64{250} << 39);
 }
 
+TEST_F(Assist, ASystemCallThatWasNoneBringsNoFlagsThatProgramsCannotSet) {
+    // mov rcx, behind the syscall; mov r11, -1; mov rax, the shim's stub for SYSCALL; jmp rax; syscall
+    program(
+        {0x90, 0x90, 0x48, 0xb9, 0x22, 0x80, 0, 0,    0, 0, 0,    0,    0x49, 0xc7, 0xc3, 0xff, 0xff, 0xff, 0xff,  //
+         0x48, 0xb8, 0x00, 0x28, 0,    0,    0, 0x7d, 0, 0, 0xff, 0xe0, 0x90, 0x0f, 0x05},
+        {0xf4});
+    start_assisted();
+    if (IsSkipped()) return;
+    EXPECT_EQ(end().kind, ExitKind::Halt);
+    constexpr u64 kNotForPrograms = ~u64{0x3fffff} | rflags::VIF | rflags::VIP | rflags::VM | rflags::RF | 0x8028;
+    EXPECT_EQ(cpu().general.rflags & kNotForPrograms, 0u);
+}
+
 TEST_F(Assist, TheDescriptorTablesThatAProgramSeesAreTheGuests) {
     program({0x0f, 0x01, 0x04, 0x25, 0x00, 0xa0, 0, 0, 0xf4});  // sgdt [a000h]; hlt
     cpu().segments.gdtr = {.base = 0x123456789, .limit = 0x4321};

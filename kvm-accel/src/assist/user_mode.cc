@@ -21,6 +21,10 @@ constexpr u64 kUserHalf = u64{1} << 47;
 constexpr unsigned kDebug = 1, kBreakpoint = 3, kOverflow = 4, kPageFault = 14;  // vectors
 constexpr u64 kSingleStep = 1u << 14;                                            // DR6.BS
 
+// What POPF changes at ring 3, and IF (SDM vol. 2B, "POPF").
+constexpr u64 kOfPrograms =
+    rflags::Arithmetic | rflags::TF | rflags::IF | rflags::DF | rflags::NT | rflags::AC | rflags::ID;
+
 bool is_access(ExitKind kind) {
     return kind == ExitKind::PortRead || kind == ExitKind::PortWrite || kind == ExitKind::MmioRead ||
            kind == ExitKind::MmioWrite;
@@ -295,7 +299,7 @@ bool UserMode::take_state(CpuFile& cpu, Result& result) {
     from_kvm(general, regs);
     u16 code_selector = cpu.segments.seg[CS].selector;
     // Where SYSCALL does not leave ring 3, a signal may come between it and the fault on the stub that it jumps to.
-    const bool behind_syscall = regs.rip == shim_->syscall_stub();
+    const bool behind_syscall = pvm_ && regs.rip == shim_->syscall_stub();
     if (const auto stub = shim_->stub_at(regs.rip); at_stub() || behind_syscall) {
         result.vector = *stub;
         if (*stub != Shim::kSyscallStub) {
@@ -306,13 +310,14 @@ bool UserMode::take_state(CpuFile& cpu, Result& result) {
             general.gpr[RSP] = frame->rsp;
             code_selector = static_cast<u16>(frame->cs);
         }
-        const bool into_stub = *stub == kPageFault && general.rip == shim_->syscall_stub();
+        const bool into_stub = pvm_ && *stub == kPageFault && general.rip == shim_->syscall_stub();
         const u64 syscall = general.gpr[RCX] - 2;
         if ((*stub == Shim::kSyscallStub || into_stub) && code_is(cpu, syscall, {0x0f, 0x05})) {
             result.vector = Shim::kSyscallStub;
-            // SYSCALL has put RIP and RFLAGS into RCX and R11, and will do so again.
+            // SYSCALL has put RIP and RFLAGS into RCX and R11, and will do so again. Unless the program has jumped to
+            // the stub: then it may have put anything there, and gets what it could have done by itself.
             general.rip = syscall;
-            general.rflags = general.gpr[R11];
+            general.rflags = general.gpr[R11] & kOfPrograms;
         }
     }
     if (!at_stub() && !behind_syscall) {
