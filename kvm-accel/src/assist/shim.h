@@ -18,7 +18,7 @@
 
 namespace dualvm::kvm {
 
-// The port that the stubs write to. The guest's own OUT never gets there: at ring 3 with IOPL 0 it is #GP.
+// The port that the stubs write to. A program's own OUT to it, with IOPL 3, is told apart by its ring.
 inline constexpr u8 kShimPort = 0xf5;
 
 class Shim {
