@@ -210,6 +210,15 @@ INSTANTIATE_TEST_SUITE_P(
         Trap{"SystemCallWithFlags", {0xfd, 0xf9, 0x0f, 0x05}}),
     [](const auto& trap) { return std::string(trap.param.name); });
 
+class AssistX87ByInterrupt : public Assist {
+protected:
+    void prepare() override { cpu().control.cr0 &= ~cr0::NE; }
+};
+TEST_F(AssistX87ByInterrupt, ProgramsRunAndTheirErrorsAreTheGuests) {
+    expect_same({0x90, 0x90, 0xdb, 0xe3, 0xd9, 0x2c, 0x25, 0, 0xa0, 0, 0,  // fninit; fldcw [a000h]: 0, all unmasked
+                 0xd9, 0xee, 0xd9, 0xe8, 0xd8, 0xf1, 0x9b, 0xf4});         // fldz; fld1; fdiv st, st1; fwait; hlt
+}
+
 TEST_F(Assist, AccessedAndDirtyBitsAppearInTheGuestsTables) {
     program({0xc6, 0x04, 0x25, 0, 0, 0, 0x40, 1, 0xf4});  // mov byte [kData], 1; hlt
     start_assisted();

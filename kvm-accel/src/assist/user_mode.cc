@@ -117,7 +117,6 @@ const char* UserMode::refuses(const CpuFile& cpu) const {
     if ((cpu.debug.dr7 & 0xff) != 0) return "breakpoints";
     if ((flags & (rflags::NT | rflags::AC | rflags::RF | rflags::VIF | rflags::VIP)) != 0) return "flags";
     if ((c.cr0 & (cr0::TS | cr0::EM)) != 0 || (c.cr4 & cr4::OSFXSR) == 0) return "x87 or SSE off";
-    if ((c.cr0 & cr0::NE) == 0) return "x87 errors by interrupt";
     if ((c.cr4 & cr4::TSD) != 0) return "RDTSC forbidden";
     const EventGroup& e = cpu.events;
     if (e.exception_pending || e.interrupt_accepted || e.nmi_pending || e.interrupt_shadow_sti ||
@@ -219,7 +218,9 @@ void UserMode::fill_registers(const CpuFile& cpu) {
     s.gdt.limit = Shim::kGdtLimit;
     s.idt.base = shim_->idt();
     s.idt.limit = Shim::kIdtLimit;
-    s.cr0 = cpu.control.cr0;
+    // An x87 error is #MF here, which ends in the shim; whoever executes that instruction again tells the guest in the
+    // way that its CR0.NE asks for (SDM vol. 1, 8.7).
+    s.cr0 = cpu.control.cr0 | cr0::NE;
     s.cr3 = root_;
     // CR3 has no PCID here; what else the guest has turned on is as it is for its programs.
     s.cr4 = cpu.control.cr4 & ~cr4::PCIDE;
