@@ -1,4 +1,7 @@
 // --assist=kernel: programs on the CPU, the rest interpreted. What is done must be what the interpreter alone does.
+#include <cstring>
+#include <functional>
+
 #include "assist/user_mode.h"
 #include "dualvm/interp/interpreter.h"
 #include "small_guest.h"
@@ -142,6 +145,15 @@ TEST_F(Assist, AProgramsDeviceMemoryReachesTheDevice) {
     EXPECT_EQ(mmio.accesses.size(), 4u);                                            // two runs
 }
 
+TEST_F(Assist, WhatKvmHasReadFromADeviceAndCannotWorkWithIsInterpreted) {
+    program({0x90, 0x48, 0x0f, 0xc7, 0x0c, 0x25, 0, 0, 0x0a, 0, 0xf4});  // nop; cmpxchg16b [a0000h]; hlt
+    start_assisted();
+    if (IsSkipped()) return;
+    EXPECT_EQ(end().kind, ExitKind::Halt);
+    EXPECT_EQ(cpu().general.gpr[RAX] & 0xff, 13u);
+    EXPECT_NE(cpu().general.gpr[RDX], 0x600u);  // loaded from there
+}
+
 TEST_F(Assist, SystemCallsGoToTheGuestsKernelAndBack) {
     // The kernel adds one to R8; the program calls it a hundred times.
     expect_same({0x31, 0xc0, 0xbb, 100, 0, 0, 0,        // xor eax, eax; mov ebx, 100
@@ -176,6 +188,9 @@ INSTANTIATE_TEST_SUITE_P(
         Trap{"Hlt", {0xf4}}, Trap{"Int3", {0x90, 0xcc}}, Trap{"Int3InTwoBytes", {0x90, 0xcd, 3}},
         Trap{"Int4", {0xcd, 4}}, Trap{"Int80h", {0x90, 0xcd, 0x80}}, Trap{"Int1", {0x90, 0xf1, 0x90}},
         Trap{"SingleStepByPopf", {0x9c, 0x80, 0x4c, 0x24, 1, 1, 0x9d, 0x90, 0x90}, rflags::IF},
+        Trap{"PopfTakesSingleStepAway", {0x9c, 0x9c, 0x80, 0x4c, 0x24, 1, 1, 0x9d, 0x9d, 0x90}, rflags::IF},
+        Trap{"SingleStepInFrontOfInt1", {0x9c, 0x9c, 0x80, 0x4c, 0x24, 1, 1, 0x9d, 0x9d, 0xf1, 0x90}, rflags::IF},
+        Trap{"Int1UnderSingleStep", {0x9c, 0x80, 0x4c, 0x24, 1, 1, 0x9d, 0xf1, 0x90}, rflags::IF},
         Trap{"Ud2", {0x0f, 0x0b}}, Trap{"DivideError", {0x31, 0xc9, 0xf7, 0xf1}},
         Trap{"PageNotPresent", {0x48, 0xb8, 0, 0, 0, 0, 0x10, 0, 0, 0, 0x8b, 0x18}},
         Trap{"PageNotPresentWritten", {0x48, 0xb8, 0, 0, 0, 0, 0x10, 0, 0, 0, 0x89, 0x18}},
@@ -204,6 +219,15 @@ INSTANTIATE_TEST_SUITE_P(
         Trap{"SystemCallWithFlags", {0xfd, 0xf9, 0x0f, 0x05}}),
     [](const auto& trap) { return std::string(trap.param.name); });
 
+class AssistX87ByInterrupt : public Assist {
+protected:
+    void prepare() override { cpu().control.cr0 &= ~cr0::NE; }
+};
+TEST_F(AssistX87ByInterrupt, ProgramsRunAndTheirErrorsAreTheGuests) {
+    expect_same({0x90, 0x90, 0xdb, 0xe3, 0xd9, 0x2c, 0x25, 0, 0xa0, 0, 0,  // fninit; fldcw [a000h]: 0, all unmasked
+                 0xd9, 0xee, 0xd9, 0xe8, 0xd8, 0xf1, 0x9b, 0xf4});         // fldz; fld1; fdiv st, st1; fwait; hlt
+}
+
 TEST_F(Assist, AccessedAndDirtyBitsAppearInTheGuestsTables) {
     program({0xc6, 0x04, 0x25, 0, 0, 0, 0x40, 1, 0xf4});  // mov byte [kData], 1; hlt
     start_assisted();
@@ -218,6 +242,38 @@ TEST_F(Assist, AccessedAndDirtyBitsAppearInTheGuestsTables) {
     EXPECT_EQ(pointers & kAccessed, kAccessed);
     EXPECT_EQ(directory & kAccessed, kAccessed);
     EXPECT_EQ(page & (kAccessed | kDirty), kAccessed | kDirty);
+}
+
+TEST_F(Assist, AnAccessedBitOfTheTopIsAWriteToTheGuestsTable) {
+    program({0xeb, 0xfe});
+    start_assisted();
+    if (IsSkipped()) return;
+    for (unsigned turn = 0; turn < 2; ++turn) {  // the first begins under the interpreter, which sets the bit itself
+        machine->vmem().write_value(kPml4, kPdpt | kForAll);
+        engine->collect_dirty();
+        machine->vmem().clear_dirty();
+        EXPECT_EQ(engine->run({.host_time = 2'000'000}).kind, ExitKind::BudgetUsed);
+    }
+    engine->collect_dirty();
+    u64 top = 0;
+    machine->vmem().read_value(kPml4, top);
+    EXPECT_EQ(top & kAccessed, kAccessed);
+    EXPECT_TRUE(machine->vmem().is_dirty(kPml4));
+}
+
+TEST_F(Assist, ATableInRomStaysAsItIs) {
+    constexpr u64 kRom = 0x80000000, kTop = kPdpt | kForAll;
+    std::vector<u8> rom(kPageSize);
+    std::memcpy(rom.data(), &kTop, sizeof kTop);
+    ASSERT_TRUE(machine->vmem().add_rom(kRom, rom));
+    program({0x90, 0x90, 0xf4});
+    cpu().control.cr3 = kRom;
+    start_assisted();
+    if (IsSkipped()) return;
+    EXPECT_EQ(end().kind, ExitKind::Halt);
+    u64 top = 0;
+    machine->vmem().read_value(kRom, top);
+    EXPECT_EQ(top, kTop);
 }
 
 TEST_F(Assist, AnEntryThatTheKernelChangesIsSeenByTheProgram) {
@@ -271,6 +327,25 @@ TEST_F(Assist, CodeThatAProgramWroteIsWhatTheKernelRuns) {
     EXPECT_EQ(cpu().general.gpr[R8], 1u);
 }
 
+TEST_F(Assist, CodeThatAProgramWroteAndHidIsWhatTheKernelRuns) {
+    // kPt's second entry leads to the kernel's page at a linear address of its own; the program writes the kernel's
+    // code there, then takes the entry away.
+    const std::vector<u8> code = {0x45, 0x31, 0xc0, 0x0f, 0x05, 0x0f, 0x05,        // xor r8d, r8d; 2 syscalls
+                                  0xc6, 0x04, 0x25, 0x02, 0x10, 0,    0x40, 0xc8,  // mov byte [kData + 1002h], c8h
+                                  0x48, 0xc7, 0x04, 0x25, 0x08, 0x40, 0,    0,    0, 0, 0, 0,  // mov qword [kPt + 8], 0
+                                  0x0f, 0x05, 0xf4};
+    program(code);
+    const std::vector<u8> kernel = {0x49, 0xff, 0xc0, 0x48, 0x0f, 0x07};
+    machine->vmem().write(u64{0x200000}, kernel.data(), kernel.size());
+    machine->vmem().write_value(kPd + 8, 0x200000 | 0x81);  // the kernel's alone
+    machine->vmem().write_value(kPt + 8, 0x200000 | kForAll);
+    cpu().msrs.lstar = 0x200000;
+    start_assisted();
+    if (IsSkipped()) return;
+    end();
+    EXPECT_EQ(cpu().general.gpr[R8], 1u);
+}
+
 TEST_F(Assist, WhereTheShimIsTheGuestsOwnTablesCount) {
     // mov rax, 7d0000000000h (entry 250); mov rbx, [rax]: no page there
     program({0x48, 0xb8, 0, 0, 0, 0, 0, 0x7d, 0, 0, 0x48, 0x8b, 0x18, 0xf4});
@@ -278,6 +353,19 @@ TEST_F(Assist, WhereTheShimIsTheGuestsOwnTablesCount) {
     if (IsSkipped()) return;
     end();
     EXPECT_EQ(cpu().control.cr2, u64{250} << 39);
+}
+
+TEST_F(Assist, ASystemCallThatWasNoneBringsNoFlagsThatProgramsCannotSet) {
+    // mov rcx, behind the syscall; mov r11, -1; mov rax, the shim's stub for SYSCALL; jmp rax; syscall
+    program(
+        {0x90, 0x90, 0x48, 0xb9, 0x22, 0x80, 0, 0,    0, 0, 0,    0,    0x49, 0xc7, 0xc3, 0xff, 0xff, 0xff, 0xff,  //
+         0x48, 0xb8, 0x00, 0x28, 0,    0,    0, 0x7d, 0, 0, 0xff, 0xe0, 0x90, 0x0f, 0x05},
+        {0xf4});
+    start_assisted();
+    if (IsSkipped()) return;
+    EXPECT_EQ(end().kind, ExitKind::Halt);
+    constexpr u64 kNotForPrograms = ~u64{0x3fffff} | rflags::VIF | rflags::VIP | rflags::VM | rflags::RF | 0x8028;
+    EXPECT_EQ(cpu().general.rflags & kNotForPrograms, 0u);
 }
 
 TEST_F(Assist, TheDescriptorTablesThatAProgramSeesAreTheGuests) {
@@ -368,12 +456,36 @@ TEST_F(Assist, AnInterruptReachesTheGuestsHandler) {
     EXPECT_EQ(cpu().general.gpr[RAX] & 0xff, 0x20u);
 }
 
+TEST_F(Assist, NoTrapIsLostWhereTheDeadlineMeetsIt) {
+    // again: inc r9; nop; nop; int3; jmp again. The kernel's handler: inc r8; iretq, at the place of vector 16's.
+    program({0x49, 0xff, 0xc1, 0x90, 0x90, 0xcc, 0xeb, 0xf8});
+    const std::vector<u8> handler = {0x49, 0xff, 0xc0, 0x48, 0xcf};
+    machine->vmem().write(u64{0x20040}, handler.data(), handler.size());
+    machine->vmem().write_value(u64{0x6000 + 16 * 3}, u64{0x40} | u64{0x08} << 16 | u64{0xee} << 40 | u64{2} << 48);
+    start_assisted();
+    if (IsSkipped()) return;
+    for (u64 i = 0; i < 3000; ++i) {
+        ASSERT_EQ(engine->run({.host_time = 20'000 + i * 7919 % 100'000}).kind, ExitKind::BudgetUsed);
+    }
+    engine->pull(Groups::General);
+    EXPECT_GT(cpu().general.gpr[R8], 100u);
+    EXPECT_LE(cpu().general.gpr[R9] - cpu().general.gpr[R8], 1u);
+}
+
 TEST_F(Assist, AShortProgramIsNotWorthAHandOver) {
     program({0x49, 0xff, 0xc0, 0xf4});
     start_assisted(1000);
     if (IsSkipped()) return;
     EXPECT_EQ(end().kind, ExitKind::Halt);
     EXPECT_EQ(counted("hand-overs to the CPU"), 0u);
+}
+
+TEST_F(Assist, APatienceOfOneEndsNoRun) {
+    program({0x49, 0xff, 0xc0, 0x49, 0xff, 0xc0, 0xf4});
+    start_assisted(1);
+    if (IsSkipped()) return;
+    EXPECT_EQ(engine->run({.host_time = 1'000'000'000}).kind, ExitKind::Halt);
+    EXPECT_GT(counted("hand-overs to the CPU"), 0u);
 }
 
 TEST_F(Assist, CpuidOfAProgramThatHasJustBegunIsTheModels) {
@@ -385,6 +497,82 @@ TEST_F(Assist, CpuidOfAProgramThatHasJustBegunIsTheModels) {
     const CpuidResult model = machine->cpu_model().cpuid(0, 0, cpu());
     EXPECT_EQ(cpu().general.gpr[RBX], model.ebx);
     EXPECT_GT(counted("hand-overs to the CPU"), 0u);
+}
+
+// Does something else when the program writes to it.
+class Actor final : public Device {
+public:
+    const char* name() const override { return "actor"; }
+    u64 read(u64, unsigned) override { return 0; }
+    void write(u64, unsigned, u64) override { act(); }
+    void reset() override {}
+    void save(ArchiveWriter&) const override {}
+    void load(ArchiveReader&) override {}
+    std::function<void()> act;
+};
+
+class AssistActor : public Assist {
+protected:
+    static constexpr u64 kActor = 0xb0000;
+    // Two programs' instructions that write to the device.
+    static constexpr std::array<u8, 5> kAct = {0x66, 0xba, 0x00, 0x06, 0xee};  // mov [kActor], al
+    void SetUp() override {
+        Assist::SetUp();
+        ASSERT_TRUE(machine->vio().mmio().add(kActor, 0x1000, actor));
+    }
+    Actor actor;
+};
+
+TEST_F(AssistActor, TablesThatADeviceChangesAreSeenByTheProgramAtOnce) {
+    program({0x90, 0x48, 0x8b, 0x1c, 0x25, 0,    0, 0,    0x40,  // nop; mov rbx, [kData]
+             0x88, 0x04, 0x25, 0,    0,    0x0b, 0,              // mov [kActor], al
+             0x48, 0x8b, 0x2c, 0x25, 0,    0,    0, 0x40,        // mov rbp, [kData]
+             0xf4});
+    actor.act = [this] { machine->vmem().write_value(kPt, kOtherFrame | kForAll); };
+    start_assisted();
+    if (IsSkipped()) return;
+    end();
+    EXPECT_EQ(cpu().general.gpr[RBX], 0x11u);
+    EXPECT_EQ(cpu().general.gpr[RBP], 0x22u);
+}
+
+TEST_F(AssistActor, AnInterruptOfADeviceThatTheProgramReachedIsTakenAtOnce) {
+    program({0x90, 0x88, 0x04, 0x25, 0, 0, 0x0b, 0, 0xeb, 0xfe});  // nop; mov [kActor], al; jmp $
+    cpu().general.rflags |= rflags::IF;
+    actor.act = [this] { pic.wanted = 1; };
+    start_assisted();
+    if (IsSkipped()) return;
+    EXPECT_EQ(end().kind, ExitKind::Halt);
+    EXPECT_EQ(cpu().general.gpr[RAX] & 0xff, 0x20u);
+}
+
+TEST_F(AssistActor, AnAddressMapThatADeviceChangesIsSeenByTheProgramAtOnce) {
+    // nop; mov rbx, [10a000h]; mov [kActor], al; mov rbp, [10a000h]; hlt
+    program({0x90, 0x48, 0x8b, 0x1c, 0x25, 0x00, 0xa0, 0x10, 0x00, 0x88, 0x04, 0x25, 0, 0, 0x0b, 0,  //
+             0x48, 0x8b, 0x2c, 0x25, 0x00, 0xa0, 0x10, 0x00, 0xf4});
+    machine->vmem().write_value(u64{0x10a000}, u64{0x33});
+    machine->vmem().write_value(u64{0xa000}, u64{0x44});
+    actor.act = [this] { machine->vmem().set_a20(false); };
+    start_assisted();
+    if (IsSkipped()) return;
+    end();
+    EXPECT_EQ(cpu().general.gpr[RBX], 0x33u);
+    EXPECT_EQ(cpu().general.gpr[RBP], 0x44u);
+}
+
+TEST_F(AssistActor, TablesInADevicesMemoryMayGoAwayUnderTheProgram) {
+    const auto memory = machine->vmem().add_device_memory(0x1000);
+    ASSERT_TRUE(memory);
+    constexpr u64 kRoot = 0x80000000;
+    ASSERT_TRUE(machine->vmem().place_device_memory(*memory, kRoot));
+    program({0x90, 0x88, 0x04, 0x25, 0, 0, 0x0b, 0, 0xf4});  // nop; mov [kActor], al; hlt
+    const u64 entry = kPdpt | kForAll;
+    std::memcpy(machine->vmem().device_memory(*memory).data(), &entry, sizeof entry);
+    cpu().control.cr3 = kRoot;
+    actor.act = [&] { machine->vmem().place_device_memory(*memory, std::nullopt); };
+    start_assisted();
+    if (IsSkipped()) return;
+    EXPECT_EQ(end().kind, ExitKind::Shutdown);  // no table, no handler
 }
 
 }  // namespace

@@ -71,11 +71,20 @@ TEST_F(Watch, AChangeAtEveryLevelIsSeenOnce) {
         EXPECT_EQ(before(), Verdict::Known);
     }
 }
-TEST_F(Watch, WhatTheProgramItselfChangesIsKnownToKvm) {
-    before();
-    entry(kTable, 0, 0x11000 | kAll);
-    ran();
-    EXPECT_EQ(before(), Verdict::Known);
+TEST_F(Watch, WhatTheProgramItselfChangesLeavesNothingKnown) {
+    for (const u64 value : {u64{0x11000} | kAll, u64{0}, u64{0x40000000} | kAll}) {
+        for (const u64 table : {kTable, kDirectory}) {
+            SetUp();
+            before();
+            entry(table, 0, value);
+            EXPECT_FALSE(watch_->after(kRoot));
+            ASSERT_EQ(watch_->writable_dirty().size(), 1u);
+            EXPECT_GT(watch_->writable_dirty()[0].size, vmem_->ram_size());
+            entry(table, 0, (table == kTable ? kPage : kTable) | kAll);  // as it was
+            EXPECT_EQ(before(), Verdict::Stale);
+            EXPECT_EQ(before(), Verdict::Known);
+        }
+    }
 }
 TEST_F(Watch, AnAccessedBitThatKvmSetAndTheKernelClearedIsStale) {
     before();

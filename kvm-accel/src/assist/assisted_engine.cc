@@ -81,6 +81,7 @@ Exit AssistedEngine::interpret(const Deadline& deadline, Until until, u64 instru
     if (deadline.at != kNever) part.host_time = deadline.at > start ? deadline.at - start : 1;
     Exit exit = kernel_->run(part);
     kernel_time_ += monotonic_now() - start;
+    if (exit.kind == ExitKind::SingleStep) exit.kind = ExitKind::BudgetUsed;  // --patience=1: nobody's step
     return exit;
 }
 
@@ -136,7 +137,7 @@ Exit AssistedEngine::run(const Budget& budget) {
         interrupted_rip_ = cpu.general.rip;
         interrupted_cr3_ = cpu.control.cr3;
         if (result.end == UserMode::End::Deadline) return counted(ExitKind::BudgetUsed);
-        if (result.end == UserMode::End::Attention) return counted(ExitKind::Attention);
+        if (result.end == UserMode::End::Device && machine_.attention()) return counted(ExitKind::Attention);
     }
 }
 

@@ -106,13 +106,17 @@ std::optional<Shim::Root> Shim::root(u64 guest_root, const u64* entries) {
     return result;
 }
 
-void Shim::give_back_accessed(u64 guest_root, u64* entries) {
+bool Shim::give_back_accessed(u64 guest_root, u64* entries) {
     const auto found = copies_.find(guest_root);
-    if (found == copies_.end()) return;
+    if (found == copies_.end()) return false;
+    bool any = false;
     const u64* copy = page(kFirstRoot + found->second);
     for (unsigned i = 0; i < 512; ++i) {
-        if (i != slot_ && copy[i] != entries[i] && copy[i] == (entries[i] | kAccessed)) entries[i] = copy[i];
+        if (i == slot_ || copy[i] == entries[i] || copy[i] != (entries[i] | kAccessed)) continue;
+        entries[i] = copy[i];
+        any = true;
     }
+    return any;
 }
 
 std::optional<unsigned> Shim::stub_at(u64 rip) const {

@@ -18,7 +18,7 @@
 
 namespace dualvm::kvm {
 
-// The port that the stubs write to. The guest's own OUT never gets there: at ring 3 with IOPL 0 it is #GP.
+// The port that the stubs write to. A program's own OUT to it, with IOPL 3, is told apart by its ring.
 inline constexpr u8 kShimPort = 0xf5;
 
 class Shim {
@@ -43,8 +43,8 @@ public:
     };
     // Nothing if the guest uses all of the table's entries.
     std::optional<Root> root(u64 guest_root, const u64* entries);
-    // Accessed bits that the CPU has set in the copy since, for the guest's own table.
-    void give_back_accessed(u64 guest_root, u64* entries);
+    // Accessed bits that the CPU has set in the copy since, for the guest's own table. True if there were any.
+    bool give_back_accessed(u64 guest_root, u64* entries);
 
     // Where the shim is in linear memory; valid behind root().
     u64 linear() const { return linear_; }

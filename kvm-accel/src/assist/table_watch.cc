@@ -1,6 +1,7 @@
 #include "assist/table_watch.h"
 
 #include <cstring>
+#include <utility>
 
 namespace dualvm::kvm {
 
@@ -11,6 +12,8 @@ constexpr u64 kPresent = 1, kWritable = 2, kUser = 4, kAccessed = 0x20, kDirty =
               kNoExecute = u64{1} << 63, kAddress = 0x000ffffffffff000;
 // Tables that can be reached through each other (or themselves) end the walk.
 constexpr unsigned kMostVisits = 4096;
+// So many pages are listed as written to; beyond that, it is all memory.
+constexpr std::size_t kMostRanges = 8192;
 // So many tables are remembered; then all are forgotten.
 constexpr std::size_t kMostTables = 8192;
 
@@ -66,9 +69,11 @@ bool TableWatch::visit(u64 address, unsigned level, bool writable, Pass pass) {
         slot = std::make_unique<Table>();
         slot->level = level;
         adopt(*slot, entries);
+        changed_ = true;
     } else if (slot->level != level) {
         // Known to KVM as a table of another level.
         if (pass == Pass::Before) stale_ = true;
+        changed_ = true;
         slot->level = level;
         adopt(*slot, entries);
     } else if (std::memcmp(slot->entries.data(), entries, kPageSize) != 0) {
@@ -78,12 +83,16 @@ bool TableWatch::visit(u64 address, unsigned level, bool writable, Pass pass) {
                 stale_ = before != entries[i] && !still_holds(before, entries[i], is_leaf(before, level));
             }
         }
+        for (unsigned i = 0; i < 512 && pass == Pass::After && !changed_; ++i) {
+            changed_ = entries[i] != (slot->entries[i] | (entries[i] & (kAccessed | kDirty)));
+        }
         adopt(*slot, entries);
     }
     Table& table = *slot;
     table.walk = walk_;
     if (table.forbidden) impossible_ = true;
-    if (pass == Pass::After && writable) written_.insert(written_.end(), table.dirty.begin(), table.dirty.end());
+    if (pass == Pass::After && writable && written_.size() <= kMostRanges)
+        written_.insert(written_.end(), table.dirty.begin(), table.dirty.end());
     table.in_visit = true;
     bool on = true;
     for (const u64 child : table.children) {
@@ -95,7 +104,8 @@ bool TableWatch::visit(u64 address, unsigned level, bool writable, Pass pass) {
 }
 
 TableWatch::Verdict TableWatch::before(u64 root) {
-    stale_ = impossible_ = false;
+    stale_ = std::exchange(distrusted_, false);
+    impossible_ = false;
     visits_ = 0;
     ++walk_;
     if (tables_.size() > kMostTables) {
@@ -112,11 +122,15 @@ TableWatch::Verdict TableWatch::before(u64 root) {
     return stale_ ? Verdict::Stale : Verdict::Known;
 }
 
-void TableWatch::after(u64 root) {
+bool TableWatch::after(u64 root) {
     written_.clear();
+    impossible_ = changed_ = false;
     visits_ = 0;
     ++walk_;
     visit(root & kAddress, 4, true, Pass::After);
+    if (changed_ || impossible_) distrusted_ = true;
+    if (distrusted_ || written_.size() > kMostRanges) written_ = {kEverything};
+    return !distrusted_;
 }
 
 std::optional<u64> TableWatch::translate(u64 root, u64 linear) const {

@@ -37,11 +37,13 @@ public:
     };
     // The 4-level tables at `root` before a program runs under them.
     Verdict before(u64 root);
-    // The same after it ran: the CPU may have set accessed and dirty bits, and a program that has tables among its
-    // pages may have written to them, which KVM saw.
-    void after(u64 root);
+    // The same after it ran, when the CPU may have set accessed and dirty bits. False: the tables have changed in other
+    // ways, by a device or by a program that has them among its pages. What KVM then knows of them, nobody can tell,
+    // nor where the program has written to.
+    bool after(u64 root);
 
-    // Guest-physical memory that the program may have written to when after() was called last.
+    // Guest-physical memory that the program may have written to when after() was called last: everything, if it cannot
+    // be told or is too much to list.
     struct Range {
         u64 address = 0, size = 0;
         bool operator==(const Range&) const = default;
@@ -66,6 +68,8 @@ private:
     };
     enum class Pass : u8 { Before, After };
 
+    static constexpr Range kEverything = {0, u64{1} << 52};
+
     bool visit(u64 address, unsigned level, bool writable, Pass pass);
     void adopt(Table& table, const u64* entries);
 
@@ -73,7 +77,8 @@ private:
     u64 forbidden_ = 0, forbidden_size_ = 0;
     std::unordered_map<u64, std::unique_ptr<Table>> tables_;  // by guest-physical address
     std::vector<Range> written_;
-    bool stale_ = false, impossible_ = false;
+    bool stale_ = false, impossible_ = false, changed_ = false;
+    bool distrusted_ = false;  // the shadows must be dropped before a program runs again
     unsigned visits_ = 0;
     u64 walk_ = 0;
 };

@@ -18,6 +18,13 @@ namespace {
 constexpr u64 kAddress = 0x000ffffffffff000;  // of CR3 and of page table entries
 constexpr u64 kUserHalf = u64{1} << 47;
 
+constexpr unsigned kDebug = 1, kBreakpoint = 3, kOverflow = 4, kPageFault = 14;  // vectors
+constexpr u64 kSingleStep = 1u << 14;                                            // DR6.BS
+
+// What POPF changes at ring 3, and IF (SDM vol. 2B, "POPF").
+constexpr u64 kOfPrograms =
+    rflags::Arithmetic | rflags::TF | rflags::IF | rflags::DF | rflags::NT | rflags::AC | rflags::ID;
+
 bool is_access(ExitKind kind) {
     return kind == ExitKind::PortRead || kind == ExitKind::PortWrite || kind == ExitKind::MmioRead ||
            kind == ExitKind::MmioWrite;
@@ -42,7 +49,7 @@ UserMode::UserMode(Machine& machine, KvmDevice device, KvmVm vm, KvmVcpu vcpu, s
       kicker_(vcpu_.run()),
       watch_(machine.vmem()),
       shadow_paging_(!nested_paging(host_kind())),
-      takes_flags_(host_kind() != HostKind::Pvm) {
+      pvm_(host_kind() == HostKind::Pvm) {
     watch_.keep_out(shim_->base(), Shim::kSize);
 }
 
@@ -80,7 +87,7 @@ Expected<void> UserMode::start(const CpuModel& model, std::vector<std::string>* 
     kvm_sregs sregs{};
     if (auto got = transfer(vcpu_.fd(), KVM_GET_SREGS, &sregs, "KVM_GET_SREGS"); !got) return got;
     apic_base_ = sregs.apic_base;
-    vcpu_.run().kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+    vcpu_.run().kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
     if (auto got = transfer(vcpu_.fd(), kGetXsave, &xsave_, "KVM_GET_XSAVE"); !got) return got;
     from_kvm(fpu_, xsave_);
 #ifdef KVM_VCPU_TSC_CTRL
@@ -110,7 +117,6 @@ const char* UserMode::refuses(const CpuFile& cpu) const {
     if ((cpu.debug.dr7 & 0xff) != 0) return "breakpoints";
     if ((flags & (rflags::NT | rflags::AC | rflags::RF | rflags::VIF | rflags::VIP)) != 0) return "flags";
     if ((c.cr0 & (cr0::TS | cr0::EM)) != 0 || (c.cr4 & cr4::OSFXSR) == 0) return "x87 or SSE off";
-    if ((c.cr0 & cr0::NE) == 0) return "x87 errors by interrupt";
     if ((c.cr4 & cr4::TSD) != 0) return "RDTSC forbidden";
     const EventGroup& e = cpu.events;
     if (e.exception_pending || e.interrupt_accepted || e.nmi_pending || e.interrupt_shadow_sti ||
@@ -212,7 +218,9 @@ void UserMode::fill_registers(const CpuFile& cpu) {
     s.gdt.limit = Shim::kGdtLimit;
     s.idt.base = shim_->idt();
     s.idt.limit = Shim::kIdtLimit;
-    s.cr0 = cpu.control.cr0;
+    // An x87 error is #MF here, which ends in the shim; whoever executes that instruction again tells the guest in the
+    // way that its CR0.NE asks for (SDM vol. 1, 8.7).
+    s.cr0 = cpu.control.cr0 | cr0::NE;
     s.cr3 = root_;
     // CR3 has no PCID here; what else the guest has turned on is as it is for its programs.
     s.cr4 = cpu.control.cr4 & ~cr4::PCIDE;
@@ -223,6 +231,7 @@ void UserMode::fill_registers(const CpuFile& cpu) {
 }
 
 // A device, reached by the program: KVM has the instruction half done, and may come back with the next part of it.
+// False: it came back with something else.
 bool UserMode::access(Exit exit) {
     kvm_run& run = vcpu_.run();
     while (is_access(exit.kind)) {
@@ -238,6 +247,13 @@ bool UserMode::access(Exit exit) {
     return false;
 }
 
+// A device that the program has reached may have asked for an interrupt, changed the address map, or written to the
+// program's tables, none of which KVM sees.
+bool UserMode::device_changed(u64 guest_root) {
+    return machine_.attention() || machine_.interrupt_pending() ||
+           machine_.vmem().map_generation() != seen_map_generation_ || !watch_.after(guest_root);
+}
+
 bool UserMode::at_stub() {
     const auto& registers = vcpu_.run().s.regs;
     return registers.sregs.cs.dpl == 0 && shim_->stub_at(registers.regs.rip).has_value();
@@ -251,13 +267,20 @@ bool UserMode::code_is(const CpuFile& cpu, u64 rip, std::initializer_list<u8> by
     });
 }
 
+// Was the last #DB that of single-stepping? RFLAGS.TF does not tell: POPF may have cleared it, and INT1 has it set.
+bool UserMode::take_single_step() {
+    kvm_debugregs debug{};
+    if (ioctl(vcpu_.fd(), KVM_GET_DEBUGREGS, &debug) < 0 || (debug.dr6 & kSingleStep) == 0) return false;
+    debug.dr6 &= ~kSingleStep;  // no CPU does
+    ioctl(vcpu_.fd(), KVM_SET_DEBUGREGS, &debug);
+    return true;
+}
+
 // Traps come behind their instruction (SDM vol. 3A, 6.5): those of INT3 and INT1 are taken back, to be executed with
 // the guest's own gates; that of single-stepping, which the program has turned on by POPF, is delivered as it is.
-void UserMode::undo_trap(CpuFile& cpu, unsigned vector) const {
-    constexpr unsigned kDebug = 1, kBreakpoint = 3, kOverflow = 4;
-    constexpr u64 kSingleStep = 1u << 14;  // DR6.BS
+void UserMode::undo_trap(CpuFile& cpu, unsigned vector) {
     u64& rip = cpu.general.rip;
-    if (vector == kDebug && (cpu.general.rflags & rflags::TF) != 0) {
+    if (vector == kDebug && take_single_step()) {
         cpu.events.exception_pending = true;
         cpu.events.exception_vector = kDebug;
         cpu.debug.dr6 |= kSingleStep;
@@ -277,7 +300,7 @@ bool UserMode::take_state(CpuFile& cpu, Result& result) {
     from_kvm(general, regs);
     u16 code_selector = cpu.segments.seg[CS].selector;
     // Where SYSCALL does not leave ring 3, a signal may come between it and the fault on the stub that it jumps to.
-    const bool behind_syscall = regs.rip == shim_->syscall_stub();
+    const bool behind_syscall = pvm_ && regs.rip == shim_->syscall_stub();
     if (const auto stub = shim_->stub_at(regs.rip); at_stub() || behind_syscall) {
         result.vector = *stub;
         if (*stub != Shim::kSyscallStub) {
@@ -288,18 +311,27 @@ bool UserMode::take_state(CpuFile& cpu, Result& result) {
             general.gpr[RSP] = frame->rsp;
             code_selector = static_cast<u16>(frame->cs);
         }
-        constexpr unsigned kPageFault = 14;
-        const bool into_stub = *stub == kPageFault && general.rip == shim_->syscall_stub();
+        const bool into_stub = pvm_ && *stub == kPageFault && general.rip == shim_->syscall_stub();
         const u64 syscall = general.gpr[RCX] - 2;
         if ((*stub == Shim::kSyscallStub || into_stub) && code_is(cpu, syscall, {0x0f, 0x05})) {
             result.vector = Shim::kSyscallStub;
-            // SYSCALL has put RIP and RFLAGS into RCX and R11, and will do so again.
+            // SYSCALL has put RIP and RFLAGS into RCX and R11, and will do so again. Unless the program has jumped to
+            // the stub: then it may have put anything there, and gets what it could have done by itself.
             general.rip = syscall;
-            general.rflags = general.gpr[R11];
+            general.rflags = general.gpr[R11] & kOfPrograms;
+        }
+    }
+    if (!at_stub() && !behind_syscall) {
+        // An exception that was on its way to its stub when a kick or the deadline came: the next entry is without it.
+        // Of #BP and #OF KVM tells the vector alone (kvm_exception_is_soft), which was 0 on the way in; and only
+        // kvm_pvm has moved RIP by then.
+        const auto& e = events.exception;
+        if (e.injected != 0 || e.pending != 0 || (pvm_ && (e.nr == kBreakpoint || e.nr == kOverflow))) {
+            result.vector = e.nr;
         }
     }
     // IOPL cannot have changed, and IF only where IOPL is 3 and the CPU itself has run CLI, STI or POPF.
-    const u64 fixed = rflags::IOPL | (takes_flags_ ? 0 : rflags::IF);
+    const u64 fixed = rflags::IOPL | (pvm_ ? rflags::IF : 0);
     general.rflags =
         (general.rflags & ~(rflags::RF | rflags::VM | fixed)) | rflags::Fixed1 | (cpu.general.rflags & fixed);
     if (code_selector != cpu.segments.seg[CS].selector) return false;
@@ -350,9 +382,14 @@ UserMode::Result UserMode::enter(CpuFile& cpu, Deadline& deadline) {
             case ExitKind::PortRead:
             case ExitKind::MmioRead:
             case ExitKind::MmioWrite:
-                if (!access(std::move(exit))) return failed("KVM did not complete a program's access to a device");
-                if (machine_.attention()) {
-                    result.end = End::Attention;
+                if (!access(std::move(exit))) {
+                    // KVM has read what it then cannot work with (CMPXCHG16B): like any instruction that it cannot.
+                    if (!is_emulation_failure(run)) return failed("KVM did not complete a program's device access");
+                    result.vector = kNoVector;
+                    return result;
+                }
+                if (device_changed(cpu.control.cr3 & kAddress)) {
+                    result.end = End::Device;
                     return result;
                 }
                 continue;
@@ -382,9 +419,15 @@ UserMode::Result UserMode::run(CpuFile& cpu, Deadline& deadline) {
     result = enter(cpu, deadline);
     if (result.end == End::Failure) return result;
     const u64 guest_root = cpu.control.cr3 & kAddress;
-    shim_->give_back_accessed(guest_root, reinterpret_cast<u64*>(machine_.vmem().host_page(guest_root)));
+    // A table in a device's memory may be gone: the program has moved that. One in ROM stays as it is.
+    VMem& vmem = machine_.vmem();
+    const MemoryRegion* region = vmem.find(guest_root);
+    if (region != nullptr && region->kind == RegionKind::Ram &&
+        shim_->give_back_accessed(guest_root, reinterpret_cast<u64*>(vmem.host_page(guest_root)))) {
+        vmem.mark_dirty(guest_root);
+    }
     watch_.after(guest_root);
-    for (const auto& [address, size] : watch_.writable_dirty()) machine_.vmem().written_by_guest(address, size);
+    for (const auto& [address, size] : watch_.writable_dirty()) vmem.written_by_guest(address, size);
     if (auto took = take_fpu(cpu.fpu); !took) return failed(took.error().text);
     if (!take_state(cpu, result)) {
         const kvm_regs& regs = vcpu_.run().s.regs.regs;
@@ -394,7 +437,6 @@ UserMode::Result UserMode::run(CpuFile& cpu, Deadline& deadline) {
                         regs.rip, regs.rsp, regs.rflags, vcpu_.run().s.regs.sregs.cs.selector));
     }
     if (result.end == End::Trap) {
-        constexpr unsigned kPageFault = 14;
         if (result.vector == Shim::kSyscallStub) {
             ++counts_.system_calls;
         } else if (result.vector == kPageFault) {

@@ -31,9 +31,9 @@ public:
         Trap,  // the instruction at RIP needs the guest's kernel, or at least an engine that knows its tables
         Deadline,
         Kicked,
-        Attention,  // of a device that the program reached through memory
-        Refused,    // it has not run: the tables are not for KVM
-        Failure,    // Result::failure says what
+        Device,   // one that the program reached has done something that must be looked at before it goes on
+        Refused,  // it has not run: the tables are not for KVM
+        Failure,  // Result::failure says what
     };
     struct Result {
         End end = End::Trap;
@@ -71,10 +71,12 @@ private:
     Result enter(CpuFile& cpu, Deadline& deadline);
     bool take_state(CpuFile& cpu, Result& result);
     bool code_is(const CpuFile& cpu, u64 rip, std::initializer_list<u8> bytes) const;
-    void undo_trap(CpuFile& cpu, unsigned vector) const;
+    void undo_trap(CpuFile& cpu, unsigned vector);
+    bool take_single_step();
     Result failed(std::string text);
     bool at_stub();
     bool access(Exit exit);
+    bool device_changed(u64 guest_root);
 
     Machine& machine_;
     KvmDevice device_;
@@ -85,7 +87,7 @@ private:
     Kicker kicker_;
     TableWatch watch_;
     bool shadow_paging_;
-    bool takes_flags_;  // the vCPU's IF is the CPU's own
+    bool pvm_;  // kvm_pvm: the vCPU's IF is the host's, and SYSCALL stays at ring 3
     u64 seen_map_generation_ = 0;
     u64 apic_base_ = 0;  // as KVM wants it back
     u64 root_ = 0;       // the shim's copy that CR3 gets
