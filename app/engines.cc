@@ -79,11 +79,16 @@ const char* to_string(Assist assist) {
 }
 
 AssistChoice choose_assist(const EngineOptions& options) {
+    constexpr const char* kLimit = "programs on the CPU see its CPUID and time stamp counter";
+    if (options.assist == Assist::Kernel && runs_programs_alone(options.kvm_device)) {
+        return {.assist = Assist::Kernel, .limit = kLimit};
+    }
     if (options.assist != Assist::Auto) return {.assist = options.assist};
     // Whoever says when the guest changes engines wants it to be one engine's at a time.
     if (!options.switching.rules.empty()) return {.assist = Assist::Instruction};
     if (runs_programs_alone(options.kvm_device)) {
         return {.assist = Assist::Kernel,
+                .limit = kLimit,
                 .why = "this host's KVM runs 64-bit programs directly, and nothing else: the rest is interpreted"};
     }
     return {.assist = Assist::Instruction};

@@ -24,6 +24,7 @@ const char* to_string(Assist assist);
 
 struct AssistChoice {
     Assist assist = Assist::Off;  // never Auto
+    std::string limit{};          // what is not as it should be then; empty if nothing
     std::string why{};            // empty if the user chose, or if it is nothing to speak of
 };
 

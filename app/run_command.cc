@@ -148,7 +148,7 @@ int run_command(const Options& options, const Messages& messages) {
     if (choice.engine == EngineName::Kvm) {
         const AssistChoice assist = choose_assist(options.engine);
         if (!assist.why.empty()) messages.note(fmt::format("assist {}: {}", to_string(assist.assist), assist.why));
-        if (assist.assist == Assist::Kernel) messages.note("programs on the CPU see its CPUID and time stamp counter");
+        if (!assist.limit.empty()) messages.note(assist.limit);
     }
 
     (*console)->connect(*guest->pc);
