@@ -10,12 +10,13 @@ namespace dualvm {
 namespace {
 
 constexpr u64 kPml4 = 0x1000, kPdpt = 0x2000, kPd = 0x3000, kPt = 0x4000;
-constexpr u64 kForAll = 7, kLarge = 0x80, kAccessed = 0x20, kDirty = 0x40;
+constexpr u64 kForAll = 7, kAccessed = 0x20, kDirty = 0x40;
 
 class Assist : public SmallGuest {
 protected:
-    // Programs, with a kernel for SYSCALL at kKernel, in a page of 2 MiB; kData is a page of its own, at kFrame.
-    static constexpr u64 kKernel = 0x9000, kData = 0x40000000, kFrame = 0x300000, kOtherFrame = 0x301000;
+    // Programs, with a kernel for SYSCALL at kKernel, in a page of 2 MiB; 40000000h, kData in the comments, is a page
+    // of its own, at kFrame.
+    static constexpr u64 kKernel = 0x9000, kFrame = 0x300000, kOtherFrame = 0x301000;
 
     void program(const std::vector<u8>& code, const std::vector<u8>& kernel = {}) {
         user_mode(code);
@@ -518,7 +519,6 @@ class AssistActor : public Assist {
 protected:
     static constexpr u64 kActor = 0xb0000;
     // Two programs' instructions that write to the device.
-    static constexpr std::array<u8, 5> kAct = {0x66, 0xba, 0x00, 0x06, 0xee};  // mov [kActor], al
     void SetUp() override {
         Assist::SetUp();
         ASSERT_TRUE(machine->vio().mmio().add(kActor, 0x1000, actor));
