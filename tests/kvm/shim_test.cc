@@ -8,7 +8,7 @@ namespace {
 
 class ShimTest : public testing::Test {
 protected:
-    static constexpr u64 kBase = 0x7000000000, kPresent = 1, kAccessed = 0x20;
+    static constexpr u64 kBase = 0x7000000000, kAccessed = 0x20;
     void SetUp() override { shim_ = std::move(*Shim::create(kBase)); }
     const u64* copy_of(const Shim::Root& root) const {
         return reinterpret_cast<const u64*>(shim_->host() + (root.address - kBase));
