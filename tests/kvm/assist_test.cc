@@ -518,7 +518,6 @@ public:
 class AssistActor : public Assist {
 protected:
     static constexpr u64 kActor = 0xb0000;
-    // Two programs' instructions that write to the device.
     void SetUp() override {
         Assist::SetUp();
         ASSERT_TRUE(machine->vio().mmio().add(kActor, 0x1000, actor));

@@ -56,7 +56,9 @@ protected:
     static constexpr u16 kPort = 0x500;
 
     // Makes the machine, before the engine: its memory can still be changed.
+    // May be called again, for another one.
     void SetUp() override {
+        engine.reset();  // it refers to the machine
         auto made = Machine::create({.memory_mebibytes = 4, .clock = ClockKind::Host});
         ASSERT_TRUE(made) << made.error().text;
         machine = std::move(*made);
