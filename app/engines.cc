@@ -107,7 +107,7 @@ Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engin
         auto kernel = make_interpreter(machine, {.without = options.without, .host_tsc = true});
         AssistedOptions assisted{.device = options.kvm_device};
         if (options.patience) assisted.patience = *options.patience;
-        return make_assisted_engine(machine, std::move(kernel), std::move(assisted));
+        return make_assisted_engine(machine, std::move(kernel), assisted);
     }
     if (assist == Assist::Instruction) kvm.rescue = make_interpreter(machine, {.without = options.without});
     return make_kvm_engine(machine, std::move(kvm));

@@ -173,7 +173,7 @@ bool runs_programs_alone(const std::string& path) {
 }
 
 Expected<std::unique_ptr<Engine>> make_assisted_engine(Machine& machine, std::unique_ptr<Engine> kernel,
-                                                       AssistedOptions options) {
+                                                       const AssistedOptions& options) {
     if (!kernel->capabilities().stops_at_modes) {
         return fail(
             ExitStatus::EngineUnavailable,

@@ -25,10 +25,11 @@ public:
     // When it returns, everything written before survives a crash of the host.
     virtual Expected<void> flush() = 0;
 
-protected:
-    Disk() = default;
     Disk(const Disk&) = delete;
     Disk& operator=(const Disk&) = delete;
+
+protected:
+    Disk() = default;
 };
 
 }  // namespace dualvm

@@ -38,6 +38,6 @@ struct AssistedOptions {
 // The CPU runs the guest's 64-bit programs, `kernel` everything else: an engine on the same machine that can stop at
 // programs (Capabilities::stops_at_modes) and whose time stamp counter is the host's.
 Expected<std::unique_ptr<Engine>> make_assisted_engine(Machine& machine, std::unique_ptr<Engine> kernel,
-                                                       AssistedOptions options);
+                                                       const AssistedOptions& options);
 
 }  // namespace dualvm
