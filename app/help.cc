@@ -154,7 +154,8 @@ constexpr const char* kCompareFooter =
     R"(Runs the guest under every engine that this host has; engines that can't run here are named with the reason. The guest
 has no input. Prints, for each engine, how the run ended, instructions, time (the median of --repeat runs), millions of
 instructions a second (MIPS), exits by kind, and the speedup over the slowest. An engine that cannot count instructions
-is given another one's count of the same run, marked with ~. Registers that differ at the end are listed.
+is given another one's count of the same run, marked with ~. Registers that differ at the end are listed. kvm runs the
+guest's kernel as well (--assist=instruction) unless --assist says otherwise.
 
 The status is 14 if outputs or ends differ; else 8, 10 or 12 if that is how the runs ended; else 0, whatever value the
 guest ended with.
