@@ -140,13 +140,15 @@ TEST_F(Assist, X87AndSseStateMovesBothWays) {
 TEST_F(Assist, AProgramsPortsReachTheDevicesInOrder) {
     expect_same({0x66, 0xba, 0x00, 0x05, 0xb0, 0x11, 0xee,  // mov dx, 500h; mov al, 11h; out dx, al
                  0xed, 0xef, 0xf4});                        // in eax, dx; out dx, eax; hlt
+    if (IsSkipped()) return;
     EXPECT_EQ(ports.accesses.size(), 3u);
 }
 
 TEST_F(Assist, AProgramsDeviceMemoryReachesTheDevice) {
     expect_same({0xc7, 0x04, 0x25, 0x00, 0x00, 0x0a, 0x00, 0x78, 0x56, 0x34, 0x12,  // mov dword [a0000h], 12345678h
                  0x8b, 0x04, 0x25, 0x04, 0x00, 0x0a, 0x00, 0xf4});                  // mov eax, [a0004h]; hlt
-    EXPECT_EQ(mmio.accesses.size(), 4u);                                            // two runs
+    if (IsSkipped()) return;
+    EXPECT_EQ(mmio.accesses.size(), 4u);  // two runs
 }
 
 TEST_F(Assist, WhatKvmHasReadFromADeviceAndCannotWorkWithIsInterpreted) {
@@ -164,6 +166,7 @@ TEST_F(Assist, SystemCallsGoToTheGuestsKernelAndBack) {
                  0x0f, 0x05,                            // syscall
                  0xff, 0xcb, 0x75, 0xfa, 0xf4},         // dec ebx; jnz; hlt
                 {0x49, 0xff, 0xc0, 0x48, 0x0f, 0x07});  // inc r8; sysretq
+    if (IsSkipped()) return;
     EXPECT_EQ(cpu().general.gpr[R8], 100u);
     EXPECT_GE(counted("back for a system call"), 100u);
 }
@@ -311,6 +314,7 @@ TEST_F(Assist, AKernelThatChangesCr3AtEverySystemCallIsFollowed) {
                  0xff, 0xcd, 0x75, 0xf2, 0xf4},                // dec ebp; jnz; hlt
                 {0x0f, 0x20, 0xd8, 0x48, 0x35, 0, 0xa0, 0, 0,  // mov rax, cr3; xor rax, 1000h ^ b000h
                  0x0f, 0x22, 0xd8, 0x48, 0x0f, 0x07});         // mov cr3, rax; sysretq
+    if (IsSkipped()) return;
     EXPECT_EQ(cpu().general.gpr[R8], 50 * u64{0x11} + 50 * u64{0x22});
 }
 
@@ -319,6 +323,7 @@ TEST_F(Assist, AProgramMayRunInATable) {
     expect_same({0x48, 0xb8, 0x00, 0x49, 0xff, 0xc0, 0xf4, 0, 0, 0,  // mov rax, f4c0ff4900h
                  0x48, 0x89, 0x04, 0x25, 0x20, 0x43, 0,    0,        // mov [kPt + 800], rax
                  0xb8, 0x21, 0x43, 0,    0,    0xff, 0xe0});         // mov eax, kPt + 801; jmp rax
+    if (IsSkipped()) return;
     EXPECT_EQ(cpu().general.gpr[R8], 1u);
 }
 
@@ -328,6 +333,7 @@ TEST_F(Assist, CodeThatAProgramWroteIsWhatTheKernelRuns) {
                                   0xc6, 0x04, 0x25, 0x02, 0x90, 0,    0,    0xc8,  // mov byte [9002h], c8h
                                   0x0f, 0x05, 0xf4};
     expect_same(code, {0x49, 0xff, 0xc0, 0x48, 0x0f, 0x07});
+    if (IsSkipped()) return;
     EXPECT_EQ(cpu().general.gpr[R8], 1u);
 }
 
