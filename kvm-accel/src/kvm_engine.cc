@@ -82,6 +82,7 @@ private:
     void transfer_in(Groups groups);
     void transfer_out(Groups groups);
     void handle_coalesced();
+    void drop_shadows();
     void describe_failure(Exit& exit);
     std::optional<Exit> rescue(Exit exit);
 
@@ -317,7 +318,12 @@ void KvmEngine::push(Groups groups) {
     transfer_out(groups);
     // Another engine may have run since, and have changed page tables.
     const bool paging = (machine_.cpu().control.cr0 & cr0::PG) != 0;
-    if (shadow_paging_ && paging && any(groups & Groups::Control)) slots_.drop_shadows();
+    if (shadow_paging_ && paging && any(groups & Groups::Control)) drop_shadows();
+}
+
+void KvmEngine::drop_shadows() {
+    if (slots_.drop_shadows()) return;
+    deferred_ = failure(fmt::format("KVM did not drop stale shadows of page tables: {}", std::strerror(errno)));
 }
 
 // --- failures --------------------------------------------------------------------------------------------------------
@@ -362,7 +368,7 @@ std::optional<Exit> KvmEngine::rescue(Exit exit) {
     // Only what has changed goes back; events always, as KVM knows of more than CpuFile does.
     transfer_out(result.changed | Groups::Events);
     const bool paging = (machine_.cpu().control.cr0 & cr0::PG) != 0;
-    if (shadow_paging_ && paging && result.wrote_memory) slots_.drop_shadows();  // it may have been a page table
+    if (shadow_paging_ && paging && result.wrote_memory) drop_shadows();  // it may have been a page table
     if (deferred_) return std::exchange(deferred_, std::nullopt);
     if (result.exit.kind == ExitKind::Shutdown || result.exit.kind == ExitKind::Breakpoint) return result.exit;
     return std::nullopt;

@@ -95,8 +95,8 @@ void MemorySlots::collect_dirty() {
 
 // Any change of the slots makes KVM do so (kvm_mmu_invalidate_all). One page comes and goes, at an address where there
 // is nothing: the guest does not run meanwhile.
-void MemorySlots::drop_shadows() {
-    if (slots_.empty()) return;
+bool MemorySlots::drop_shadows() {
+    if (slots_.empty()) return true;
     Slot passing = slots_.front();
     passing.size = kPageSize;
     passing.base = ~u64{0};
@@ -106,7 +106,7 @@ void MemorySlots::drop_shadows() {
         if (!taken) passing.base = at;
     }
     const auto number = static_cast<u32>(slots_.size());
-    if (set(number, passing)) set(number, Slot{});
+    return set(number, passing) && set(number, Slot{});
 }
 
 }  // namespace dualvm::kvm

@@ -37,7 +37,8 @@ public:
     void collect_dirty();
     // Makes KVM forget what it knows of the guest's page tables: where it shadows them, a present entry that user space
     // has changed stays stale until then.
-    void drop_shadows();
+    // False, with errno, if it refused.
+    bool drop_shadows();
 
 private:
     bool set(u32 number, const Slot& slot);

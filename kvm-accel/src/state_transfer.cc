@@ -237,6 +237,8 @@ bool pae_paging(const CpuFile& cpu) {
 
 }  // namespace
 
+void to_kvm(kvm_sregs& to, const CpuFile& from, Groups groups) { to_sregs(to, from, groups); }
+
 Expected<void> StateTransfer::pull_system(KvmVcpu& vcpu, CpuFile& cpu, Groups groups) const {
     const bool control = any(groups & Groups::Control);
     if (has_sregs2_) {

@@ -16,6 +16,9 @@ kvm_regs to_kvm(const GeneralGroup& from);
 void from_kvm(Segment& to, const kvm_segment& from);
 kvm_segment to_kvm(const Segment& from);
 
+// The groups' part of it; the rest stays as it is.
+void to_kvm(kvm_sregs& to, const CpuFile& from, Groups groups);
+
 // x87 and vector registers. What FpuGroup has no place for stays as it is in the area.
 void from_kvm(FpuGroup& to, const XsaveArea& from);
 void to_kvm(XsaveArea& to, const FpuGroup& from);

@@ -88,7 +88,8 @@ TEST_F(ShimTest, AFrameIsWhereTheCpuPushesIt) {
     const auto frame = shim_->frame(14, top - 48);
     ASSERT_TRUE(frame);
     EXPECT_EQ(frame->rip, 0x401000u);
-    EXPECT_EQ(frame->error_code, 0x15u);
+    EXPECT_EQ(frame->cs, 0x33u);
+    EXPECT_EQ(frame->rflags, 0x202u);
     EXPECT_EQ(frame->rsp, 0x7fff0000u);
     EXPECT_FALSE(shim_->frame(14, top - 40));  // a page fault has an error code
     EXPECT_TRUE(shim_->frame(6, top - 40));

@@ -133,12 +133,11 @@ std::optional<Shim::Frame> Shim::frame(unsigned vector, u64 rsp) const {
     if (rsp != stack + kPageSize - words * 8) return std::nullopt;
     const u64* top = page(kStack) + (rsp - stack) / 8;
     Frame frame;
-    if (words == 6) frame.error_code = static_cast<u32>(*top++);
+    if (words == 6) ++top;  // the error code
     frame.rip = top[0];
     frame.cs = top[1];
     frame.rflags = top[2];
     frame.rsp = top[3];
-    frame.ss = top[4];
     return frame;
 }
 

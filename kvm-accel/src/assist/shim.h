@@ -60,10 +60,9 @@ public:
     static constexpr unsigned kSyscallStub = 256;
     std::optional<unsigned> stub_at(u64 rip) const;
 
-    // What the CPU has pushed on the way to a vector's stub whose stack pointer is `rsp`.
+    // What of the program the CPU has pushed on the way to a vector's stub whose stack pointer is `rsp`.
     struct Frame {
-        u64 rip = 0, cs = 0, rflags = 0, rsp = 0, ss = 0;
-        u32 error_code = 0;
+        u64 rip = 0, cs = 0, rflags = 0, rsp = 0;
     };
     std::optional<Frame> frame(unsigned vector, u64 rsp) const;
 

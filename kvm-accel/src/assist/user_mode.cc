@@ -185,7 +185,7 @@ Expected<bool> UserMode::prepare(const CpuFile& cpu) {
     }
     if (drop && shadow_paging_) {
         ++counts_.shadows_dropped;
-        slots_.drop_shadows();
+        if (!slots_.drop_shadows()) return ioctl_error("KVM_SET_USER_MEMORY_REGION, to drop stale shadows,");
     }
     if (!root) return false;
     if (root->moved || cpu.msrs.tsc_aux != tsc_aux_) {
@@ -201,14 +201,10 @@ void UserMode::fill_registers(const CpuFile& cpu) {
     run.s.regs.regs = to_kvm(cpu.general);
     kvm_sregs& s = run.s.regs.sregs;
     s = {};
-    const auto& seg = cpu.segments.seg;
-    s.cs = to_kvm(seg[CS]);
-    s.ss = to_kvm(seg[SS]);
-    s.ds = to_kvm(seg[DS]);
-    s.es = to_kvm(seg[ES]);
-    s.fs = to_kvm(seg[FS]);
-    s.gs = to_kvm(seg[GS]);
+    to_kvm(s, cpu, Groups::Segments | Groups::Control);
+    s.ldt = {};
     s.ldt.unusable = 1;
+    s.tr = {};
     s.tr.base = shim_->tss();
     s.tr.limit = Shim::kTssLimit;
     s.tr.selector = Shim::kTask;
@@ -220,11 +216,12 @@ void UserMode::fill_registers(const CpuFile& cpu) {
     s.idt.limit = Shim::kIdtLimit;
     // An x87 error is #MF here, which ends in the shim; whoever executes that instruction again tells the guest in the
     // way that its CR0.NE asks for (SDM vol. 1, 8.7).
-    s.cr0 = cpu.control.cr0 | cr0::NE;
+    s.cr0 |= cr0::NE;
     s.cr3 = root_;
     // CR3 has no PCID here; what else the guest has turned on is as it is for its programs.
-    s.cr4 = cpu.control.cr4 & ~cr4::PCIDE;
-    s.efer = cpu.control.efer | efer::SCE;
+    s.cr4 &= ~cr4::PCIDE;
+    s.cr8 = 0;  // without an interrupt of its own there is nothing to hold back
+    s.efer |= efer::SCE;
     s.apic_base = apic_base_;
     run.s.regs.events = {};
     run.kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
