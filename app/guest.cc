@@ -91,6 +91,7 @@ Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind 
 RunHooks usual_hooks(Machine& machine, devices::Pc& pc, const Options& options) {
     RunHooks hooks;
     hooks.interrupted = &interrupted_flag();
+    hooks.triple_fault_resets = options.guest.triple_fault_resets;
     if (options.guest.reboot) {
         hooks.reboot = [&machine, &pc, &options]() -> Expected<void> {
             pc.set_boot_order(options.guest.order.order);

@@ -54,7 +54,7 @@ constexpr const char* kStatuses = R"(Exit status:
   2     unknown option or bad value
   4     bad image or configuration; nothing to boot from; a file could not be read or written
   6     the engine is not available on this host
-  8     triple fault: the guest could not handle an exception
+  8     triple fault: the guest could not handle an exception (without --triple-fault=reset)
   10    the engine could not execute an instruction (address, bytes and disassembly are printed)
   12    a limit was reached: --max-insns, --timeout, Ctrl-C, or the reader of the output left
   14    the engines disagreed

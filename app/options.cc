@@ -299,6 +299,9 @@ private:
                   options_.guest.boot.protocol = *protocol;
               });
         flag(to, "--no-reboot", "A reset by the guest ends the run", group, [this] { options_.guest.reboot = false; });
+        value(to, "--triple-fault", "WHAT", "stop (status 8, the default) or reset, as a PC", group, [this](auto& t) {
+            options_.guest.triple_fault_resets = choice<bool>("--triple-fault", t, {{"stop", false}, {"reset", true}});
+        });
         value(to, "--bios", "FILE", "Firmware, for a guest without -kernel (default: SeaBIOS)", group,
               [this](const std::string& text) {
                   if (text.empty()) throw CLI::ValidationError("-bios", "the name of the file is empty");

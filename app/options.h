@@ -41,6 +41,7 @@ struct GuestOptions {
     DriveOptions drives;
     u64 memory_mebibytes = 128;
     bool reboot = true;  // a guest's reset starts it again
+    bool triple_fault_resets = false;
     bool acpi = true;
     bool graphic = true;  // false: firmware writes to the serial port as well
     BootOrder order;

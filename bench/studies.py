@@ -3,7 +3,7 @@
 import math
 
 # guests/system/churn.c says what they are
-CHURN = ["walks", "cr3", "invlpg", "data", "jit", "blocks", "alone", "line", "load"]
+CHURN = ["walks", "cr3", "invlpg", "data", "jit", "blocks", "alone", "line", "load", "pcid"]
 EVENTS = {name: 10_000 if name == "load" else 300_000 for name in CHURN}  # a load costs a translator milliseconds
 SIZES = [16, 64, 256, 1024, 4096, 16384]  # MiB of guest memory
 

@@ -95,7 +95,7 @@ bool BlockCache::translate_fetch(State& s, u64 linear, u64& physical) {
         u64 found = 0;
         if (!translate(s, page | (linear & kPageMask), Access::Execute, s.user, found)) return false;
         e = {.page = page, .key = s.block_key, .physical = found & ~kPageMask};
-        s.executed_pages.add(page);
+        s.space->executed_pages.add(page);
     }
     physical = e.physical | (linear & kPageMask);
     return true;
@@ -256,14 +256,18 @@ Block* BlockCache::build(State& s, u64 physical) {
 // Stores to the page must be seen from now on.
 void BlockCache::drop_store_entries(State& s, u64 page, PageInfo& info) {
     const u64 host = reinterpret_cast<u64>(s.machine->vmem().host_page(page * kPageSize));
-    for (Tlb& tlb : s.tlbs) {
-        auto drop = [&](TlbEntry& e) {
-            if (e.tag + e.addend == host) e = {};
-        };
-        if (info.stored_at == kSeveralPlaces) {
-            for (TlbEntry& e : tlb.write) drop(e);
-        } else if (info.stored_at != kNowhere) {
-            drop(tlb.write[Tlb::index(info.stored_at)]);
+    auto drop = [&](TlbEntry& e) {
+        if (e.tag + e.addend == host) e = {};
+    };
+    // In address spaces that were left, too.
+    for (auto& space : s.spaces) {
+        if (space == nullptr || info.stored_at == kNowhere) continue;
+        for (Tlb& tlb : space->tlbs) {
+            if (info.stored_at == kSeveralPlaces) {
+                tlb.for_each_store_entry(drop);
+            } else {
+                drop(tlb.write[Tlb::index(info.stored_at)]);
+            }
         }
     }
     info.stored_at = kNowhere;
@@ -350,7 +354,20 @@ void BlockCache::forget_range(State& s, u64 physical, u64 size) {
     info.code_lines = lines;
 }
 
-void BlockCache::forget_all(State& s) {
+// A number that no link and no recent result has.
+u32 BlockCache::new_generation(State& s) {
+    if (last_generation_ == ~u32{0}) {  // the numbers come round: old ones must not seem new
+        last_generation_ = 0;
+        forget_blocks();
+        fetch_tlb_.fill({});
+        for (auto& space : s.spaces) {
+            if (space != nullptr) space->map_generation = 0;
+        }
+    }
+    return ++last_generation_;
+}
+
+void BlockCache::forget_blocks() {
     for (u64 page : code_pages_) {
         PageInfo& info = page_info_.get()[page];
         const u64 stored_at = info.stored_at;  // the TLBs stay as they are
@@ -363,7 +380,11 @@ void BlockCache::forget_all(State& s) {
     recent_->fill({});
     arena_used_ = 0;
     ++emptied_;
-    ++s.map_generation;
+}
+
+void BlockCache::forget_all(State& s) {
+    forget_blocks();
+    s.map_generation = new_generation(s);
     refresh_key(s);
 }
 

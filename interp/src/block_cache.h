@@ -27,8 +27,12 @@ public:
 
     // Linear -> physical has changed for pages with code.
     void mapping_changed(State& s) {
-        if (++s.map_generation == 0) forget_all(s);  // the numbers have come round: old links must not seem new
-        s.executed_pages.clear();
+        s.map_generation = new_generation(s);
+        refresh_key(s);
+    }
+    // State::space is another one: recent results are those found there before.
+    void address_space_changed(State& s) {
+        s.map_generation = s.space->map_generation != 0 ? s.space->map_generation : new_generation(s);
         refresh_key(s);
     }
 
@@ -67,6 +71,8 @@ private:
 
     // Recent results hold under one address map and one mode.
     void refresh_key(State& s) const { s.block_key = u64{s.map_generation} << 32 | mode_; }
+    u32 new_generation(State& s);
+    void forget_blocks();
     // The upper bits of the product, on which all of the three have an effect.
     static std::size_t bucket_index(u64 physical, u64 rip, u32 mode) {
         const u64 mixed = physical ^ (rip / kPageSize << 32) ^ (u64{mode} << 52);
@@ -95,6 +101,7 @@ private:
     u64 pages_ = 0;
     std::vector<u64> code_pages_;   // pages that hold or held code
     std::vector<Block*> crossing_;  // blocks whose instruction runs over into the next page
+    u32 last_generation_ = 1;       // of State::map_generation and those of address spaces that were left
     u64 built_ = 0, forgotten_ = 0, emptied_ = 0;
 };
 

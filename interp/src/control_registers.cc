@@ -73,9 +73,11 @@ Flow write_cr0(State& s, u64 value) {
 
 Flow write_cr3(State& s, u64 value) {
     ControlGroup& control = s.cpu.control;
+    bool keep = false;
     if (s.long_mode_active()) {
-        // With PCIDs, bit 63 asks that translations be kept. Keeping none is always right (4.10.4.1).
-        if ((control.cr4 & cr4::PCIDE) != 0) value &= ~(u64{1} << 63);
+        // With PCIDs, bit 63 asks that translations be kept (4.10.4.1).
+        keep = (control.cr4 & cr4::PCIDE) != 0 && value >> 63 != 0;
+        if (keep) value &= ~(u64{1} << 63);
         if ((value & ~physical_address_mask(s)) != 0) return s.raise(GP, 0);
     } else {
         value &= 0xffffffff;
@@ -86,7 +88,7 @@ Flow write_cr3(State& s, u64 value) {
         control.pdpte = pdptes;
     }
     control.cr3 = value;
-    flush_tlb(s);
+    enter_address_space(s, keep);
     return Flow::Jump;
 }
 

@@ -106,6 +106,7 @@ enum : u64 {
     kAccessed = 0x20,
     kDirty = 0x40,
     kPageSizeBit = 0x80,
+    kGlobal = 0x100,
     kNoExecute = u64{1} << 63,
 };
 // Page-fault error code (SDM vol. 3A, 4.7).
@@ -198,7 +199,7 @@ Walk walk_wide(State& s, u64 linear) {
         reserved_bits |= u64{0x7ff} << 52;
     }
     for (unsigned cached : {21u, 30u}) {
-        const TableCache::Entry& known = s.tables.at(cached, linear);
+        const TableCache::Entry& known = s.space->tables.at(cached, linear);
         if (!s.use.walks || cached > shift || known.tag != linear >> cached) continue;
         table = known.table;
         w.writable = known.writable;
@@ -251,7 +252,7 @@ Walk walk(State& s, u64 linear) {
 
 bool page_fault(State& s, u64 linear, u32 error_code) {
     // The guest may repair its tables without more ado (SDM vol. 3A, 4.10.4.1).
-    s.tables.at(21, linear) = s.tables.at(30, linear) = {};
+    s.space->tables.forget(linear);
     s.cpu.control.cr2 = linear;
     s.raise(PF, error_code);
     return false;
@@ -303,11 +304,13 @@ bool translate_walk(State& s, u64 linear, Access access, bool user, Privilege wh
             write_physical_ram<u32>(s, w.entry_address[i], static_cast<u32>(wanted));
         }
     }
-    if (w.page_bytes != kPageSize) s.large_regions.add(linear);
-    if (w.page_bytes > u64{4} << 20) s.huge_pages_used = true;
+    if (w.page_bytes != kPageSize) s.space->large_regions.add(linear);
+    if (w.page_bytes > u64{4} << 20) s.space->huge_pages_used = true;
+    // Without CR4.PGE the bit is ignored; then a few too many are forgotten.
+    if (w.depth != 0 && (w.entry[w.depth - 1] & kGlobal) != 0) s.space->global_pages_used = true;
     // Only now: entries are cached when their accessed bits are set (SDM vol. 3A, 4.10.3.1).
     for (unsigned i = 0; i < w.found.size(); ++i) {
-        if (w.found[i].table != 0) s.tables.at(i == 0 ? 21 : 30, linear) = w.found[i];
+        if (w.found[i].table != 0) s.space->tables.remember(i == 0 ? 21 : 30, linear, w.found[i]);
     }
     return true;
 }
@@ -321,37 +324,9 @@ bool translate(State& s, u64 linear, Access access, bool user, u64& physical) {
     return true;
 }
 
-void flush_tlb(State& s) {
-    for (Tlb& tlb : s.tlbs) tlb.flush();
-    s.tables.flush();
-    s.large_regions.clear();
-    s.huge_pages_used = false;
-    s.forget_stack_pages();
-    s.blocks->mapping_changed(s);
-}
-
-void flush_tlb_page(State& s, u64 linear) {
-    if (s.huge_pages_used) return flush_tlb(s);  // the address may name a part of 1 GiB
-    const u64 page = linear & ~kPageMask;
-    // All of a large page goes, by whichever of its addresses it is named (SDM vol. 3A, 4.10.4.1).
-    s.tables.flush();
-    const bool large = s.large_regions.may_have(linear);
-    for (Tlb& tlb : s.tlbs) {
-        if (large) {
-            tlb.flush_where([&](u64 tag) { return (tag ^ linear) >> 22 == 0; });
-            continue;
-        }
-        const std::size_t i = Tlb::index(page);
-        if (tlb.read[i].tag == page) tlb.read[i] = {};
-        if (tlb.write[i].tag == page) tlb.write[i] = {};
-    }
-    s.forget_stack_pages();
-    if (large || s.executed_pages.may_have(page)) s.blocks->mapping_changed(s);
-}
-
 void privilege_changed(State& s) {
     s.user = s.cpu.cpl() == 3;
-    s.tlb = &s.tlbs[s.user ? 1 : exempt_from_smap(s) ? 2 : 0];
+    s.tlb = &s.space->tlbs[s.user ? 1 : exempt_from_smap(s) ? 2 : 0];
     s.forget_stack_pages();
 }
 
@@ -368,7 +343,7 @@ struct Piece {
 };
 
 // What explicit and implicit accesses look translations up in.
-Tlb& tlb_of(State& s, Privilege who) { return who == Privilege::Current ? *s.tlb : s.tlbs[0]; }
+Tlb& tlb_of(State& s, Privilege who) { return who == Privilege::Current ? *s.tlb : s.space->tlbs[0]; }
 
 // Translates one page's part of an access, and remembers the page in the TLB if plain RAM answers there.
 bool translate_piece(State& s, u64 linear, Access access, Privilege who, Piece& piece) {

@@ -4,6 +4,7 @@
 // changed anything else. Sources: SDM vol. 3A ch. 3 (segmentation), ch. 4 (paging), 5.3 (limit checks).
 #pragma once
 
+#include "address_space.h"
 #include "state.h"
 
 namespace dualvm::interp {
@@ -89,9 +90,6 @@ bool pop(State& s, unsigned size, u64& value);
 // Linear to guest-physical by the guest's tables, setting accessed and dirty bits as the CPU would. False: #PF is set.
 bool translate(State& s, u64 linear, Access access, bool user, u64& physical);
 
-// Forget cached translations: all of them (MOV CR3, CR0/CR4/EFER changes; global ones too), or one page (INVLPG).
-void flush_tlb(State& s);
-void flush_tlb_page(State& s, u64 linear);
 // After a change of CPL: picks the TLB of the new privilege. To be called by whatever loads CS or SS.
 void privilege_changed(State& s);
 

@@ -29,6 +29,7 @@ constexpr Switch kSwitches[] = {
       "SSE and x87 instructions on the host's units; without: with a load and a save of all of their state for each"},
      &Optimisations::sse},
     {{"walks", "page walks begin at the table where the last one nearby ended"}, &Optimisations::walks},
+    {{"spaces", "translations of several address spaces are kept where the guest uses PCIDs"}, &Optimisations::spaces},
     {{"strings", "REP MOVS and REP STOS move blocks"}, &Optimisations::strings},
 };
 

@@ -9,7 +9,7 @@ namespace dualvm::interp {
 // True: in use. The names are those of the command line; optimisations.cc says what each is.
 struct Optimisations {
     bool fast = true, flags = true, fuse = true, links = true, indirect = true, tlb = true, walks = true,
-         strings = true, sse = true;
+         strings = true, sse = true, spaces = true;
 };
 
 Optimisations all_optimisations_but(const std::vector<std::string>& names);

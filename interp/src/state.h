@@ -4,13 +4,14 @@
 
 #include <array>
 #include <map>
+#include <memory>
 #include <string>
 
+#include "address_space.h"
 #include "dualvm/machine.h"
 #include "fx_image.h"
 #include "insn.h"
 #include "optimisations.h"
-#include "tlb.h"
 
 namespace dualvm::interp {
 
@@ -79,7 +80,7 @@ struct State {
     TlbEntry stack_write, stack_read;
     const std::array<RecentBlock, kRecentBlocks>* recent = nullptr;  // see block.h
     u64 block_key = 0;       // under which blocks are found: map_generation and mode
-    u32 map_generation = 1;  // goes up with every change of linear -> physical: links across pages check it
+    u32 map_generation = 1;  // another with every change of linear -> physical: links across pages check it
     u64 insn_rip = 0;        // of the instruction that runs, for reference implementations
     Fault fault{};           // valid after Flow::Fault
 
@@ -110,12 +111,10 @@ struct State {
     u64 instructions_before_slice = 0;  // executed before this slice began
     bool in_chain = false;              // `ticks` is what handlers keep: the rest of the block is already taken off
     i64 slice = 0;                      // instructions given to this slice
-    // [0] supervisor, [1] user, [2] supervisor that SMAP lets at user pages (CR4.SMAP and EFLAGS.AC set).
-    std::array<Tlb, 3> tlbs;
-    TableCache tables;              // of wide (PAE and 4-level) paging
-    PageFilter executed_pages{12};  // linear pages of the code that has been found since the map changed
-    bool huge_pages_used = false;   // pages of 1 GiB, since the last flush
-    PageFilter large_regions{22};   // 4 MiB regions of which large pages have been used since the last flush
+    // The current one is always there, the others once they are needed.
+    std::array<std::unique_ptr<AddressSpace>, kAddressSpaces> spaces{std::make_unique<AddressSpace>()};
+    AddressSpace* space = spaces.front().get();
+    u64 address_space_changes = 0;
 
     // Sets the fault and gives the Flow to return: `return state.raise(GP, 0);`
     Flow raise(Vector vector) {

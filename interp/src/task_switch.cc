@@ -167,7 +167,7 @@ bool switch_task(State& s, const TaskSwitch& request) {
     s.cpu.segments.tr.access |= kTssBusyBit;
     s.cpu.control.cr3 = cr3;
     s.cpu.control.pdpte = pdptes;
-    if (loads_cr3) flush_tlb(s);
+    if (loads_cr3) enter_address_space(s, false);
     privilege_changed(s);
 
     bool good = load_task_segments(s, static_cast<u16>(image.get(from.ldt, 2)), request.ext);

@@ -42,6 +42,16 @@ struct Tlb {
         filled_count_ = 0;
     }
 
+    // Calls `change` with every entry for stores, and maybe with some that are empty.
+    template <class Change>
+    void for_each_store_entry(Change change) {
+        if (filled_count_ > filled_.size()) {
+            for (TlbEntry& e : write) change(e);
+        } else {
+            for (unsigned i = 0; i < filled_count_; ++i) change(write[filled_[i]]);
+        }
+    }
+
     // Drops what `drop` says of an entry's linear page.
     template <class Drop>
     void flush_where(Drop drop) {
@@ -66,12 +76,29 @@ struct TableCache {
         bool writable = false, user = false, no_execute = false;
     };
     static constexpr std::size_t kEntries = 64;
-    std::array<Entry, kEntries> page_tables{}, directories{};
 
-    // The cache of the tables that entries at `shift` (21: directory entries, 30: PDPT entries) point to.
-    std::array<Entry, kEntries>& below(unsigned shift) { return shift == 21 ? page_tables : directories; }
-    Entry& at(unsigned shift, u64 linear) { return below(shift)[(linear >> shift) % kEntries]; }
-    void flush() { page_tables = directories = {}; }
+    // Of the tables that entries at `shift` (21: directory entries, 30: PDPT entries) point to, the one for `linear`,
+    // if its tag says so.
+    const Entry& at(unsigned shift, u64 linear) const { return (*below(shift))[(linear >> shift) % kEntries]; }
+    void remember(unsigned shift, u64 linear, const Entry& entry) {
+        (*below(shift))[(linear >> shift) % kEntries] = entry;
+        empty_ = false;
+    }
+    void forget(u64 linear) {
+        for (const unsigned shift : {21u, 30u}) (*below(shift))[(linear >> shift) % kEntries] = {};
+    }
+    void flush() {
+        if (!empty_) page_tables_ = directories_ = {};
+        empty_ = true;
+    }
+
+private:
+    using Entries = std::array<Entry, kEntries>;
+    const Entries* below(unsigned shift) const { return shift == 21 ? &page_tables_ : &directories_; }
+    Entries* below(unsigned shift) { return shift == 21 ? &page_tables_ : &directories_; }
+
+    Entries page_tables_{}, directories_{};
+    bool empty_ = true;
 };
 
 // A set of pages that may hold a few more than were put in: for "has this page been used since?", where a wrong yes

@@ -84,7 +84,10 @@ private:
                 case Outcome::Halted:
                     if (auto over = halted()) return *over;
                     break;
-                case Outcome::Stop: return stopped(std::move(exit));
+                case Outcome::Stop:
+                    if (exit.kind != ExitKind::Shutdown || !hooks_.triple_fault_resets) return stopped(std::move(exit));
+                    if (auto over = reset("the guest reset the machine by a triple fault")) return *over;
+                    break;
             }
         }
     }
@@ -131,17 +134,9 @@ private:
                 }
                 case RequestKind::PowerOff:
                     return ended(ExitStatus::Clean, "power-off", "the guest powered the machine off");
-                case RequestKind::Reset: {
-                    if (!hooks_.reboot) return ended(ExitStatus::Clean, "reset", "the guest reset the machine");
-                    engine_.pull(Groups::None);  // finishes the access that asked for the reset
-                    machine_.reset();
-                    if (auto again = hooks_.reboot(); !again) {
-                        return ended(again.error().status, "reset", again.error().text);
-                    }
-                    engine_.push(Groups::All);
-                    slice_over_ = true;  // a guest may do nothing but reset
+                case RequestKind::Reset:
+                    if (auto over = reset("the guest reset the machine")) return *over;
                     break;
-                }
             }
         }
         if (limits_.max_instructions != kUnlimited && executed() >= limits_.max_instructions) {
@@ -149,6 +144,18 @@ private:
                 ExitStatus::Limit, "max-insns",
                 fmt::format("the limit of {} instructions was reached (--max-insns)", limits_.max_instructions));
         }
+        return std::nullopt;
+    }
+
+    std::optional<RunResult> reset(const char* text) {
+        if (!hooks_.reboot) return ended(ExitStatus::Clean, "reset", text);
+        engine_.pull(Groups::None);  // finishes the access that asked for the reset
+        machine_.reset();
+        if (auto again = hooks_.reboot(); !again) {
+            return ended(again.error().status, "reset", again.error().text);
+        }
+        engine_.push(Groups::All);
+        slice_over_ = true;  // a guest may do nothing but reset
         return std::nullopt;
     }
 
@@ -197,7 +204,7 @@ private:
                 engine_.pull(Groups::All);
                 return ended(ExitStatus::TripleFault, "triple-fault",
                              fmt::format("triple fault: the guest could not handle an exception, rip {:#x}; "
-                                         "'dualvm trace' shows the way there",
+                                         "'dualvm trace' shows the way there, --triple-fault=reset makes it a reset",
                                          machine_.cpu().general.rip),
                              std::move(exit));
             case ExitKind::Breakpoint:

@@ -31,6 +31,12 @@ class Ends(CliTest):
         self.assertRegex(result.stderr, r"(?m)^ +[0-9a-f]+  ([0-9a-f]{2} )+ +\w+")
         self.assertRegex(result.stderr, r"rip [0-9a-f]{16} rflags")
 
+    def test_a_triple_fault_can_be_a_reset(self):
+        result = run_guest("triplefault", "--triple-fault=reset", "-no-reboot")
+        self.assert_status(result, CLEAN)
+        self.assertEqual(result.stderr, "")
+        self.assert_status(run_guest("triplefault", "--triple-fault=stop"), TRIPLE_FAULT)
+
     def test_the_serial_port_is_standard_output(self):
         for name in ("hello16", "hello32", "hello64"):
             with self.subTest(name=name):

@@ -46,6 +46,8 @@ class Kvm(CliTest):
         self.assert_status(run_guest("halt", engine="kvm"), CLEAN)
         self.assert_status(run_guest("reset92", "-no-reboot", engine="kvm"), CLEAN)
         self.assert_status(run_guest("triplefault", engine="kvm"), TRIPLE_FAULT)
+        self.assert_status(run_guest("triplefault", "--triple-fault=reset", "-no-reboot", engine="kvm"), CLEAN)
+        self.assert_status(run_guest("triplefault", "--triple-fault=reset", "--timeout=0.3", engine="kvm"), LIMIT)
 
     def test_instructions_are_null_in_json(self):
         report = json.loads(run_guest("hello64", "--json=-", "-serial", "none", engine="kvm").stdout)

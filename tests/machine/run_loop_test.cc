@@ -52,6 +52,34 @@ TEST_F(RunLoop, AGuestThatDoesNothingButResetMeetsItsTimeLimit) {
     EXPECT_GT(boots, 0u);
 }
 
+TEST_F(RunLoop, ATripleFaultIsAnEndOfItsOwn) {
+    hooks.reboot = [] { return Expected<void>{}; };
+    Monotonous engine([] { return Exit{.kind = ExitKind::Shutdown}; });
+    const RunResult result = run_loop(*machine, engine, limits, hooks);
+    EXPECT_EQ(result.reason, "triple-fault");
+    EXPECT_EQ(result.status, static_cast<int>(ExitStatus::TripleFault));
+}
+
+TEST_F(RunLoop, ATripleFaultIsAResetWhereSoAsked) {
+    hooks.triple_fault_resets = true;
+    Monotonous engine([] { return Exit{.kind = ExitKind::Shutdown}; });
+    const RunResult result = run_loop(*machine, engine, limits, hooks);
+    EXPECT_EQ(result.reason, "reset");
+    EXPECT_EQ(result.status, static_cast<int>(ExitStatus::Clean));
+}
+
+TEST_F(RunLoop, AGuestThatDoesNothingButTripleFaultMeetsItsTimeLimit) {
+    unsigned boots = 0;
+    hooks.triple_fault_resets = true;
+    hooks.reboot = [&]() -> Expected<void> {
+        ++boots;
+        return {};
+    };
+    Monotonous engine([] { return Exit{.kind = ExitKind::Shutdown}; });
+    EXPECT_EQ(run_loop(*machine, engine, limits, hooks).reason, "timeout");
+    EXPECT_GT(boots, 0u);
+}
+
 TEST_F(RunLoop, AGuestThatDoesNothingButPortAccessesGetsItsInput) {
     std::array<u8, 1> data{};
     unsigned polls = 0;

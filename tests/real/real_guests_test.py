@@ -100,13 +100,13 @@ def busybox_for(guests, kernel):
     return Path(guests.find("i386/bin/busybox")) if kernel == OLD_CPU else initramfs.BUSYBOX
 
 
-def linux_init(guests, words, end, interrupt_controller, kernel=CLOUD):
+def linux_init(guests, words, end, interrupt_controller, kernel=CLOUD, options=()):
     need_busybox()
     image = guests.find("boot/" + kernel)
     with tempfile.TemporaryDirectory() as folder:
         initrd = Path(folder) / "initrd.gz"
         initramfs.write(initrd, INIT, busybox_for(guests, kernel))
-        run = guests.run("--engine=interp", "-m", "256", "-no-reboot", "--stats",
+        run = guests.run("--engine=interp", "-m", "256", "-no-reboot", "--stats", *options,
                          "--max-insns", "4000000000" if kernel == CLOUD else "20000000000",  # XZ takes long
                          "-kernel", image, "-initrd", str(initrd), "-append", "console=ttyS0 " + words)
     expected = ["init runs as process 1", "i686" if kernel == OLD_CPU else "x86_64",
@@ -243,6 +243,8 @@ def main():
      "linux-init-interp": lambda: linux_init(guests, "", "power-off", "IO-APIC"),
      "linux-reboot-interp": lambda: linux_init(guests, "then=reboot", "reset", "IO-APIC"),
      "linux-old-pc-interp": lambda: linux_init(guests, "then=reboot " + EARLY, "reset", "XT-PIC"),
+     "linux-triple-fault-interp": lambda: linux_init(guests, "then=reboot reboot=t " + EARLY, "reset", "XT-PIC",
+                                                     options=["--triple-fault=reset"]),
      "linux-keyboard-interp": lambda: linux_keyboard(guests),
      "linux-shell-interp": lambda: linux_shell(guests, CLOUD, "256", 300),
      # As it is on such a host: nothing special on the kernel's command line.

@@ -77,8 +77,7 @@ Flow invlpg(State& s, const Insn& insn) {
     return Flow::Jump;
 }
 
-// INVPCID (SDM vol. 2A, "INVPCID"): a descriptor of PCID and address, and what to forget of them. The TLB holds nothing
-// of other PCIDs than the current one, since loading CR3 empties it.
+// INVPCID (SDM vol. 2A, "INVPCID"): a descriptor of PCID and address, and what to forget of them.
 enum InvpcidType : u64 { kOneAddress = 0, kOneContext = 1, kAllContexts = 2, kAllButGlobal = 3 };
 
 Flow invpcid(State& s, const Insn& insn) {
@@ -92,11 +91,10 @@ Flow invpcid(State& s, const Insn& insn) {
     if (type > kAllButGlobal || pcid >> 12 != 0) return s.raise(GP, 0);
     if ((type == kOneAddress || type == kOneContext) && !pcids && pcid != 0) return s.raise(GP, 0);
     if (type == kOneAddress && !is_canonical(linear)) return s.raise(GP, 0);
-    const u64 current = pcids ? s.cpu.control.cr3 & 0xfff : 0;
-    if (type == kOneAddress) {
-        if (pcid == current) flush_tlb_page(s, linear);
-    } else if (type != kOneContext || pcid == current) {
-        flush_tlb(s);
+    switch (type) {
+        case kOneAddress: flush_tlb_page_of(s, pcid, linear); break;
+        case kOneContext: flush_tlb_of(s, pcid); break;
+        default: flush_tlb(s); break;
     }
     return Flow::Jump;
 }

@@ -23,6 +23,8 @@ struct RunHooks {
     std::function<bool()> input_possible;
     // The guest asked for a reset: puts the guest's image into memory again. Without it a reset ends the run, cleanly.
     std::function<Expected<void>()> reboot;
+    // A triple fault is a reset, as a PC's chipset makes it one; else it ends the run with ExitStatus::TripleFault.
+    bool triple_fault_resets = false;
     // Set, from a signal handler too, to end the run (with Engine::kick() for promptness).
     const std::atomic<bool>* interrupted = nullptr;
 };
