@@ -4,8 +4,9 @@
 Each run's time is its CPU time, the best of several; from it the best time of the same program with nothing to do
 (size=1) is taken away, so that start-up does not count. The result is the ratio to native, in which the host's speed
 cancels out; start-up is measured by itself, with hello64. Engines take turns, so that a change of the host's speed
-meets them all. --ablation measures instead what each of the interpreter's optimisations gives, --churn what it
-costs to be made to forget things, --memory-sizes what guest memory costs, --linux how Linux boots and reads a disk.
+meets them all. --ablation measures instead what each of the interpreter's optimisations gives, --instrumentation what
+statistics cost that nobody asked for, --churn what it costs to be made to forget things, --memory-sizes what guest memory
+costs, --linux how Linux boots and reads a disk.
 """
 
 import argparse
@@ -20,12 +21,13 @@ import programs
 import studies
 from host import describe_host
 from runs import ENGINES, Bench, Problem, perf_counts_cycles
-from tables import ablation_report, churn_report, report, sizes_report
+from tables import ablation_report, churn_report, instrumentation_report, report, sizes_report
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTUP_RUNS = 10
 QUICK_PART = 10  # --quick does a tenth of the work,
 ABLATION_PART = 50  # --ablation less: some of what it measures is slow
+INSTRUCTIONS_PART = 50  # what valgrind counts takes fifty times as long
 LEAST = 0.002  # seconds: less than this is lost in the spread of start-up times
 
 
@@ -195,6 +197,22 @@ def measure_sizes(bench, engines, rounds):
             "sizes": studies.memory_sizes(bench, engines, rounds)}
 
 
+def measure_instrumentation(bench, workloads, rounds, arguments, manifest):
+    program = Path(arguments.bare) / "dualvm"
+    if not program.exists():
+        raise Problem(f"{program} is not built: './dev bench --instrumentation' builds it")
+    benches = {"with": bench, "without": Bench(arguments.build, manifest, program=program)}
+
+    def arguments_of(workload):
+        full, nothing = run_arguments(bench, workload, "interp", QUICK_PART if arguments.quick else 1)
+        return full, run_arguments(bench, workload, "interp", INSTRUCTIONS_PART)[0], nothing
+
+    results = studies.instrumentation(benches, workloads, rounds, arguments_of, LEAST)
+    means = {key: geometric_mean([row[key]["with"] / row[key]["without"] for row in results.values() if key in row])
+             for key in ("seconds", "host instructions")}
+    return {"host": describe_host(bench.build), "rounds": rounds, "workloads": results, "geometric_means": means}
+
+
 def measure_churn(bench, engines, rounds):
     engines = [engine for engine in engines if engine in ("interp", "qemu-tcg") and not bench.unavailable(engine)]
     return {"host": describe_host(bench.build), "rounds": rounds, "engines": engines,
@@ -210,6 +228,8 @@ def parse_arguments():
     parser.add_argument("--repeat", type=int, default=0, help="runs of which the best counts (default: 5; quick: 2)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work: a look, not a result")
     parser.add_argument("--ablation", action="store_true", help="what each optimisation of interp gives")
+    parser.add_argument("--instrumentation", action="store_true", help="what instrumentation costs that is turned off")
+    parser.add_argument("--bare", default=str(ROOT / "build-bare"), help="for it, a build without (default: %(default)s)")
     parser.add_argument("--churn", action="store_true", help="what it costs to be made to forget things")
     parser.add_argument("--memory-sizes", action="store_true", help="start-up and memory against guest memory")
     parser.add_argument("--linux", action="store_true", help="how Linux boots and reads a disk")
@@ -233,6 +253,9 @@ def main():
         if arguments.ablation:
             document = measure_ablation(bench, workloads, rounds, arguments, manifest)
             text, name = ablation_report, "ablation"
+        elif arguments.instrumentation:
+            document = measure_instrumentation(bench, workloads, rounds, arguments, manifest)
+            text, name = instrumentation_report, "instrumentation"
         elif arguments.churn:
             document = measure_churn(bench, engines, rounds)
             text, name = churn_report, "churn"

@@ -12,10 +12,11 @@ import tables
 class FakeBench(runs.Bench):
     """Runs nothing: a run takes as long, and prints what, it is told to."""
 
-    def __init__(self, seconds, checksums=None):
+    def __init__(self, seconds, checksums=None, per_round=None):
         super().__init__("/nowhere", {"guests": [{"name": "made-up-ring0", "arguments": "ring=0 size=10"}]})
         self.seconds = seconds
         self.checksums = checksums or {}
+        self.per_round = per_round  # host instructions
 
     def run(self, engine, guest, arguments, options=()):
         taken = 0.5 if arguments.endswith("size=1") else 0.5 + self.seconds[engine]
@@ -23,6 +24,9 @@ class FakeBench(runs.Bench):
 
     def cycles(self, engine, guest, arguments):
         return 1000 if arguments.endswith("size=1") else 8_001_000
+
+    def host_instructions(self, guest, arguments):
+        return None if self.per_round is None else 1000 + self.per_round * (not arguments.endswith("size=1"))
 
     def instructions(self, guest, arguments):
         counts = {"ring=3 repeat=10": 4_000_100, "ring=0 repeat=10": 4_000_100, "ring=0 size=10": 40_100}
@@ -74,6 +78,16 @@ class Measuring(unittest.TestCase):
         document = {"host": {"CPU": "made up"}, "optimisations": ["links"], "workloads": rows,
                     "geometric_means": {"links": 3.0}}
         self.assertRegex(tables.ablation_report(document), r"made-up +1.000 +3.00")
+
+    def test_instrumentation_is_with_over_without(self):
+        arguments = ("ring=3 repeat=10", "ring=3 repeat=1", "ring=3 size=1")
+        for counts, shown in (((102, 100), "1.020"), ((None, None), "-")):
+            benches = {"with": FakeBench({"interp": 1.01}, per_round=counts[0]),
+                       "without": FakeBench({"interp": 1.0}, per_round=counts[1])}
+            rows = studies.instrumentation(benches, [WORKLOAD], 1, lambda w: arguments, 0.002)
+            document = {"host": {"CPU": "made up"}, "workloads": rows,
+                        "geometric_means": {"seconds": 1.01, "host instructions": None}}
+            self.assertRegex(tables.instrumentation_report(document), rf"made-up +1\.000 +1\.010 +{shown}")
 
     def test_left_out_optimisations_reach_the_command_line(self):
         made_up = runs.Bench("/nowhere", {"guests": []}, ["flags", "tlb"])

@@ -73,8 +73,9 @@ def perf_counts_cycles():
 class Bench:
     """Runs guests of a build tree. `without`: optimisations of the interpreter to leave out."""
 
-    def __init__(self, build, manifest, without=()):
+    def __init__(self, build, manifest, without=(), program=None):
         self.build = Path(build)
+        self.program = str(program or self.build / "dualvm")
         self.guests = {guest["name"]: guest for guest in manifest["guests"]}
         self.without = list(without)
 
@@ -91,7 +92,7 @@ class Bench:
             options = ["--assist=instruction", *options]
         if self.without and engine == "interp":
             options = [f"--no-opt={','.join(self.without)}", *options]
-        return [str(self.build / "dualvm"), "run", f"--engine={engine}", *options, "-kernel", elf, "-append", arguments]
+        return [self.program, "run", f"--engine={engine}", *options, "-kernel", elf, "-append", arguments]
 
     def run(self, engine, guest, arguments, options=()):
         return run_process(self.command(engine, guest, arguments, options), 0 if engine == "native" else 1)
@@ -103,6 +104,17 @@ class Bench:
             run_process(["perf", "stat", "-x,", "-e", "cycles:u", "-o", str(file)] +
                         self.command(engine, guest, arguments), 0 if engine == "native" else 1)
             return parse_perf(file.read_text(encoding="utf-8"))
+
+    def host_instructions(self, guest, arguments):
+        """Those that dualvm's process executes under interp, as valgrind counts them: the same each time. None without it."""
+        if shutil.which("valgrind") is None:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "callgrind"
+            run_process(["valgrind", "--tool=callgrind", f"--callgrind-out-file={file}",
+                         *self.command("interp", guest, arguments)], 1)
+            found = re.search(r"^(?:totals|summary): (\d+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+            return int(found[1]) if found else None
 
     def cycles_per_second(self):
         """How fast the host is just now, by a chain of additions that takes a cycle each."""

@@ -26,6 +26,30 @@ def ablation(benches, workloads, rounds, arguments_of, least):
     return results
 
 
+def instrumentation(benches, workloads, rounds, arguments_of, least):
+    """{workload: {"seconds": {"with": ..., "without": ...}}}, in turns; where valgrind is installed "host instructions" of a
+    small run as well. `benches`: {"with": Bench, "without": Bench}; arguments_of(workload): measured, small, nothing."""
+    results = {}
+    for workload in workloads:
+        name = workload["name"]
+        full, small, nothing = arguments_of(workload)
+        best = {}
+        for _ in range(rounds):
+            for key, bench in benches.items():
+                for arguments in (full, nothing):
+                    seconds = bench.run("interp", name, arguments).seconds
+                    best[key, arguments] = min(seconds, best.get((key, arguments), math.inf))
+        row = {"seconds": {key: best[key, full] - best[key, nothing] for key in benches}}
+        if row["seconds"]["without"] < least:
+            continue
+        counts = {key: [bench.host_instructions(name, arguments) for arguments in (small, nothing)]
+                  for key, bench in benches.items()}
+        if all(count for pair in counts.values() for count in pair):
+            row["host instructions"] = {key: whole - startup for key, (whole, startup) in counts.items()}
+        results[name] = row
+    return results
+
+
 def churn(bench, engines, rounds):
     """What an event of each kind of the guest churn costs: {KIND: {engine: microseconds}}."""
     best = {}

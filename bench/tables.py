@@ -85,6 +85,17 @@ def ablation_report(document):
             table(rows))
 
 
+def instrumentation_report(document):
+    keys = ("seconds", "host instructions")
+    rows = [["workload", "s without", "time with ×", "host instructions with ×"]]
+    for name, row in document["workloads"].items():
+        ratios = [f"{row[key]['with'] / row[key]['without']:.3f}" if key in row else "-" for key in keys]
+        rows.append([name, f"{row['seconds']['without']:.3f}", *ratios])
+    means = [document["geometric_means"][key] for key in keys]
+    rows.append(["geometric mean", ""] + ["-" if mean is None else f"{mean:.3f}" for mean in means])
+    return (head(document) + "\n\ninterp with instrumentation, turned off, against a build without:\n\n" + table(rows))
+
+
 def churn_report(document):
     engines = document["engines"]
     rows = [["µs for one event"] + engines]

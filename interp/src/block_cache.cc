@@ -244,7 +244,7 @@ Block* BlockCache::build(State& s, u64 physical) {
     block->count = static_cast<u8>(count);
     block->insns = kept;
     translate_block(*block, cs_base_, s.use);
-    ++built_;
+    count_event(built_);
     if (!floating) {
         const u64 in_first = std::min(bytes, kPageSize - (physical & kPageMask));
         note_code(s, *block, physical, in_first);
@@ -298,7 +298,7 @@ void BlockCache::forget(Block& block) {
     block.ops()->run = forgotten;
     RecentBlock& r = (*recent_)[recent_index(block.rip)];
     if (r.block == &block) r = {};
-    ++forgotten_;
+    count_event(forgotten_);
 }
 
 void BlockCache::written(State& s, u64 physical, u64 size) {
@@ -379,7 +379,7 @@ void BlockCache::forget_blocks() {
     std::fill(buckets_.begin(), buckets_.end(), nullptr);
     recent_->fill({});
     arena_used_ = 0;
-    ++emptied_;
+    count_event(emptied_);
 }
 
 void BlockCache::forget_all(State& s) {

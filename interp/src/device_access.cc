@@ -47,7 +47,7 @@ void access_port(State& s, Exit exit) {
     if (s.watching_data) note_port_access(s, static_cast<u16>(exit.address), exit.size);
     synchronize_clock(s);
     handle_exit(*s.machine, exit);
-    ++s.statistics.exits[static_cast<std::size_t>(exit.kind)];
+    count_event(s.statistics.exits[static_cast<std::size_t>(exit.kind)]);
     s.io_done = true;
 }
 

@@ -78,7 +78,7 @@ public:
     void kick() override { kicked_.store(true, std::memory_order_relaxed); }
 
     void pull(Groups groups) override {
-        ++state_->statistics.pulls;
+        count_event(state_->statistics.pulls);
         copy_groups(machine_.cpu(), state_->cpu, groups);
         if (any(groups & Groups::Msrs)) machine_.cpu().msrs.tsc = read_tsc(*state_);
         if (any(groups & Groups::Control))
@@ -87,7 +87,7 @@ public:
     }
 
     void push(Groups groups) override {
-        ++state_->statistics.pushes;
+        count_event(state_->statistics.pushes);
         // Another engine may have run since: its instructions are on the clock.
         if (const VirtualClock* clock = machine_.virtual_clock()) {
             state_->instructions_of_others = clock->instructions() - state_->instructions_before_slice;
@@ -121,7 +121,7 @@ private:
     static constexpr i64 kSliceInstructions = 100'000;
 
     Exit counted(ExitKind kind) {
-        ++state_->statistics.exits[static_cast<std::size_t>(kind)];
+        count_event(state_->statistics.exits[static_cast<std::size_t>(kind)]);
         Exit exit;
         exit.kind = kind;
         return exit;
@@ -140,7 +140,7 @@ private:
     void fault_at(u64 rip);
     void trap(u64 causes);
     bool at_stop() const {
-        if (until_ == Until::Limits) return false;
+        if (!kInstrumented || until_ == Until::Limits) return false;
         return (state_->user && state_->code64()) == (until_ == Until::Program);
     }
     void run_slice();
@@ -182,7 +182,7 @@ void Interpreter::notice_outside_changes() {
 void Interpreter::fault_at(u64 rip) {
     shutdown_ = !deliver_fault(*state_, rip);
     if (shutdown_) state_->cpu.general.rip = rip;  // where it happened
-    ++state_->statistics.exceptions_delivered;
+    count_event(state_->statistics.exceptions_delivered);
     blocks_->refresh_mode(*state_);
 }
 
@@ -212,7 +212,7 @@ void Interpreter::deliver_pending_events() {
     } else if (interruptible() && machine_.interrupt_pending()) {
         event.kind = EventKind::External;
         event.vector = machine_.acknowledge_interrupt();
-        ++s.statistics.interrupts_injected;
+        count_event(s.statistics.interrupts_injected);
     } else {
         return;
     }

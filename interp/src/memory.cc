@@ -403,7 +403,7 @@ void mmio_access(State& s, const Piece& piece, u8* into, const u8* from) {
         exit.data = part.data();
         handle_exit(*s.machine, exit);
         if (into != nullptr) std::memcpy(into + done, part.data(), n);
-        ++s.statistics.exits[static_cast<std::size_t>(kind)];
+        count_event(s.statistics.exits[static_cast<std::size_t>(kind)]);
         done += n;
     }
     s.io_done = true;

@@ -11,6 +11,7 @@
 #include "dualvm/machine.h"
 #include "fx_image.h"
 #include "insn.h"
+#include "instrumentation.h"
 #include "optimisations.h"
 
 namespace dualvm::interp {
