@@ -1,4 +1,8 @@
 // Translations of several PCIDs: what is kept, and what makes them go (SDM vol. 3A, 4.10.1, 4.10.4.1).
+#include <Zydis/Zydis.h>
+
+#include <random>
+
 #include "block.h"
 #include "control_registers.h"
 #include "system_fixture.h"
@@ -175,6 +179,125 @@ TEST_F(AddressSpaces, InvpcidForgetsWhereAnotherPcidFoundCode) {
     invpcid(0, kHere, kPage);
     go_to(kHere);
     EXPECT_EQ(code_at(kPage)->physical, kData + kPageSize);
+}
+
+// A kernel made of chance that tells the CPU of each change as the manual wants it, in one of the ways that do: then
+// nothing may ever be seen of an older translation, nor of code that has been overwritten.
+class RandomKernel : public AddressSpaces {
+protected:
+    static constexpr u64 kSpaces = kAddressSpaces + 3, kPages = 6, kFrames = 8;
+    static constexpr u64 kFirstTable = 0x40000, kFirstFrame = 0x100000, kGlobalPage = 0;
+    static constexpr std::array<u8, 3> kCodes = {0xc3, 0xf4, 0x90};
+    static constexpr std::array<ZydisMnemonic, 3> kMnemonics = {ZYDIS_MNEMONIC_RET, ZYDIS_MNEMONIC_HLT,
+                                                                ZYDIS_MNEMONIC_NOP};
+
+    void SetUp() override {
+        AddressSpaces::SetUp();
+        for (u64 space = 0; space < kSpaces; ++space) {
+            const u64 top = tables(space);
+            store(top, (top + 0x1000) | kOpen);
+            store(top + 0x1000, (top + 0x2000) | kOpen);
+            store(top + 0x2000, kOpen | 0x80);  // the first 2 MiB as everywhere
+            store(top + 0x2000 + 8, (top + 0x3000) | kOpen);
+        }
+        for (u64 frame = 0; frame < kFrames; ++frame) store<u8>(kFirstFrame + frame * kPageSize, kCodes[0]);
+        enter(0, false);
+    }
+
+    u64 below(u64 bound) { return random_() % bound; }
+    static u64 tables(u64 space) { return kFirstTable + space * 0x4000; }
+    static u64 linear(u64 page) { return kPage + page * kPageSize; }
+
+    void enter(u64 space, bool keep) {
+        go_to(space, keep && !stale_[space] ? kKeep : 0, tables(space));
+        stale_[space] = false;
+        current_ = space;
+    }
+
+    void set_entry(u64 space, u64 page, int frame) {
+        const u64 flags = page == kGlobalPage ? kOpen | kGlobal : kOpen;
+        store(tables(space) + 0x3000 + page * 8, frame < 0 ? 0 : (kFirstFrame + u64(frame) * kPageSize) | flags);
+        map_[space][page] = frame;
+    }
+
+    void map_anew() {
+        const u64 page = below(kPages), space = below(kSpaces);
+        const int frame = static_cast<int>(below(kFrames + 2)) - 2;
+        if (page == kGlobalPage) {
+            for (u64 each = 0; each < kSpaces; ++each) set_entry(each, page, frame);
+            return invlpg(linear(page));
+        }
+        set_entry(space, page, frame);
+        switch (below(4)) {
+            case 0: return invpcid(0, space, linear(page));
+            case 1: return invpcid(1, space, 0);
+            case 2: return invpcid(2, 0, 0);
+            default: break;
+        }
+        if (space == current_) return invlpg(linear(page));
+        stale_[space] = true;  // said when it is entered
+    }
+
+    void write_code() {
+        const u64 page = below(kPages), code = below(kCodes.size());
+        const int frame = map_[current_][page];
+        ASSERT_EQ(write_linear(s(), linear(page), &kCodes[code], 1), frame >= 0);
+        if (frame >= 0) code_[static_cast<std::size_t>(frame)] = code;
+    }
+
+    void read_code() {
+        const u64 page = below(kPages);
+        const int frame = map_[current_][page];
+        u8 byte = 0;
+        ASSERT_EQ(read_linear(s(), linear(page), &byte, 1), frame >= 0);
+        if (frame >= 0) {
+            ASSERT_EQ(byte, kCodes[code_[static_cast<std::size_t>(frame)]]);
+        }
+    }
+
+    void fetch_code() {
+        const u64 page = below(kPages);
+        const int frame = map_[current_][page];
+        const Block* block = code_at(linear(page));
+        ASSERT_EQ(block != nullptr, frame >= 0);
+        if (frame < 0) return;
+        ASSERT_EQ(block->physical, kFirstFrame + static_cast<u64>(frame) * kPageSize);
+        ASSERT_EQ(block->insns[0].mnemonic, kMnemonics[code_[static_cast<std::size_t>(frame)]]);
+    }
+
+    void step() {
+        switch (below(10)) {
+            case 0: return map_anew();
+            case 1:
+            case 2: return enter(below(2) != 0 ? below(3) : below(kSpaces), below(8) != 0);
+            case 3:
+            case 4: return write_code();
+            case 5:
+            case 6: return read_code();
+            default: break;
+        }
+        if (below(500) == 0) {
+            ASSERT_EQ(write_cr4(s(), cpu().control.cr4 ^ cr4::PGE), Flow::Jump);
+        }
+        fetch_code();
+    }
+
+    std::mt19937_64 random_{1};
+    u64 current_ = 0;
+    std::array<bool, kSpaces> stale_{};
+    std::array<std::array<int, kPages>, kSpaces> map_ = [] {
+        std::array<std::array<int, kPages>, kSpaces> none;
+        for (auto& pages : none) pages.fill(-1);
+        return none;
+    }();
+    std::array<u64, kFrames> code_{};  // index of what each frame holds
+};
+
+TEST_F(RandomKernel, NeverSeesWhatItHasHadForgotten) {
+    for (unsigned i = 0; i < 200'000 && !HasFatalFailure(); ++i) {
+        SCOPED_TRACE(i);
+        step();
+    }
 }
 
 }  // namespace
