@@ -56,6 +56,7 @@ struct ModeKey {
     static constexpr u32 kSse = 64;    // SSE instructions do not fault: CR0.EM and TS clear, CR4.OSFXSR set
     static constexpr u32 kX87 = 256;  // neither x87 instructions nor their exceptions fault: the same for CR0, FCW, FSW
     static constexpr u32 kSseMasked = 128;  // nor do their exceptions: MXCSR masks all of them
+    static constexpr u32 kStep = 512;       // one instruction, for Interpreter::step(); it has no handlers
 };
 
 struct Block {

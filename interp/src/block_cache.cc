@@ -90,11 +90,11 @@ void BlockCache::refresh_mode(State& s) {
 
 bool BlockCache::translate_fetch(State& s, u64 linear, u64& physical) {
     FetchEntry& e = fetch_tlb_[(linear / kPageSize) % kFetchTlb];
-    const u64 page = linear & ~kPageMask;
-    if (e.page != page || e.key != s.block_key) {
+    const u64 page = linear & ~kPageMask, key = s.block_key & ~u64{ModeKey::kStep};
+    if (e.page != page || e.key != key) {
         u64 found = 0;
         if (!translate(s, page | (linear & kPageMask), Access::Execute, s.user, found)) return false;
-        e = {.page = page, .key = s.block_key, .physical = found & ~kPageMask};
+        e = {.page = page, .key = key, .physical = found & ~kPageMask};
         s.space->executed_pages.add(page);
     }
     physical = e.physical | (linear & kPageMask);
@@ -178,6 +178,20 @@ unsigned code_bits(u32 mode) {
 
 }  // namespace
 
+// Where code is rewritten each time before it runs, or left behind each of its instructions (for a device, say) and
+// never seen again, most of what is decoded is in vain. A page of which blocks are built again and again gets short
+// ones. Elsewhere the count does not get far before it is halved.
+unsigned BlockCache::longest_block(u64 physical) {
+    if ((mode_ & ModeKey::kStep) != 0) return 1;
+    u16& built = built_of_late_[physical / kPageSize % built_of_late_.size()];
+    ++built;
+    if (--until_halved_ == 0) {
+        until_halved_ = kBuiltOfLate;
+        for (u16& each : built_of_late_) each /= 2;
+    }
+    return built < kBuiltOfLate / 4 ? kMaxInstructions : built < kBuiltOfLate / 2 ? 8 : 2;
+}
+
 // Decodes from `physical` on. Returns nullptr with the fault if the first instruction cannot be fetched or decoded; a
 // later one that cannot just ends the block.
 Block* BlockCache::build(State& s, u64 physical) {
@@ -196,7 +210,8 @@ Block* BlockCache::build(State& s, u64 physical) {
 
     unsigned count = 0;
     u64 offset = physical & kPageMask, bytes = 0, second_page = 0;
-    while (count < kMaxInstructions && offset < kPageSize) {
+    const unsigned most = longest_block(physical);
+    while (count < most && offset < kPageSize) {
         Insn& insn = decoded_[count];
         const u64 here = (rip + bytes) & rip_mask;
         const auto available = static_cast<std::size_t>(std::min<u64>(15, kPageSize - offset));
@@ -243,7 +258,7 @@ Block* BlockCache::build(State& s, u64 physical) {
     block->bytes = static_cast<u16>(bytes);
     block->count = static_cast<u8>(count);
     block->insns = kept;
-    translate_block(*block, cs_base_, s.use);
+    if ((mode_ & ModeKey::kStep) == 0) translate_block(*block, cs_base_, s.use);
     count_event(built_);
     if (!floating) {
         const u64 in_first = std::min(bytes, kPageSize - (physical & kPageMask));

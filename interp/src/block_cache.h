@@ -22,6 +22,16 @@ public:
     // The block at CpuFile's RIP in the present mode. nullptr: the fetch or the decoding faulted (State::fault).
     Block* find(State& s);
 
+    // The same for one instruction, which is all that the block has: its operations are not for running.
+    Block* find_instruction(State& s) {
+        mode_ |= ModeKey::kStep;
+        refresh_key(s);
+        Block* block = find(s);
+        mode_ &= ~ModeKey::kStep;
+        refresh_key(s);
+        return block;
+    }
+
     // Works out the ModeKey again: after anything that may have changed CS, SS, CPL, CR0, EFER or RFLAGS.AC.
     void refresh_mode(State& s);
 
@@ -67,6 +77,7 @@ private:
     struct FreeDeleter {
         void operator()(void* p) const { std::free(p); }
     };
+    static constexpr unsigned kBuiltOfLate = 2048;
     static constexpr std::size_t kFetchTlb = 256, kBucketBits = 15, kBuckets = std::size_t{1} << kBucketBits;
 
     // Recent results hold under one address map and one mode.
@@ -82,6 +93,7 @@ private:
     bool still_fits(State& s, Block& block, u64 linear);
     void remember(const State& s, Block* block);
     Block* build(State& s, u64 physical);
+    unsigned longest_block(u64 physical);
     void* allocate(std::size_t bytes);
     void drop_store_entries(State& s, u64 page, PageInfo& info);
     void note_code(State& s, Block& block, u64 physical, u64 size);
@@ -99,6 +111,8 @@ private:
     std::vector<Block*> buckets_;
     std::unique_ptr<PageInfo, FreeDeleter> page_info_;  // by physical page
     u64 pages_ = 0;
+    std::array<u16, 1024> built_of_late_{};  // blocks, by page
+    unsigned until_halved_ = kBuiltOfLate;
     std::vector<u64> code_pages_;   // pages that hold or held code
     std::vector<Block*> crossing_;  // blocks whose instruction runs over into the next page
     u32 last_generation_ = 1;       // of State::map_generation and those of address spaces that were left

@@ -361,7 +361,7 @@ void Interpreter::step() {
     }
     watch_data(s);
     Flow flow = Flow::Fault;
-    const Block* block = blocks_->find(s);
+    const Block* block = blocks_->find_instruction(s);
     if (block != nullptr) flow = run_reference(s, block->insns[0], rip);
     --s.ticks;
     s.code_written = false;

@@ -19,12 +19,16 @@ using namespace dualvm;
 using namespace dualvm::scene;
 
 constexpr unsigned kHangSeconds = 60;
+constexpr unsigned kMostInstructionBits = 22;  // of the number of a life's instructions
 u64 current_seed = 0;
 
 extern "C" void hanging(int) {
     // Only what a signal handler may call.
-    static const char kText[] = "random_code: a life of a few thousand instructions takes more than a minute\n";
-    (void)!write(STDERR_FILENO, kText, sizeof kText - 1);
+    static char text[] = "random_code: a life of at most a few million instructions takes more than a minute: seed "
+                         "                    \n";
+    char* digit = text + sizeof text - 2;
+    for (u64 seed = current_seed; seed != 0; seed /= 10) *--digit = static_cast<char>('0' + seed % 10);
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
     abort();
 }
 
@@ -75,18 +79,21 @@ Life make_life(u64 seed) {
     life.data = bytes(chance, kDataBytes);
     // Not at the start only: at the end of a page, or of what is mapped, too.
     general.rip += chance.one_in(4) ? kCodeBytes - 1 - chance.below(20) : chance.below(kCodeBytes);
-    life.instructions = 1 + chance.below(2000);
+    // Short ones are many and see much code; long ones loop, write to their code and come back to it.
+    life.instructions = 1 + (chance.number() >> (64 - kMostInstructionBits + chance.below(kMostInstructionBits)));
     return life;
 }
 
 // The shortest life with this seed that goes wrong, and its last instructions.
 void explain(Lives& lives, Life life) {
-    const u64 most = life.instructions;
-    std::string wrong;
-    for (life.instructions = 1; life.instructions < most; ++life.instructions) {
-        wrong = lives.live(life);
-        if (!wrong.empty()) break;
+    // What goes wrong stays wrong, nearly always: halves, then, not one instruction more each time.
+    u64 good = 0, bad = life.instructions;
+    while (bad - good > 1) {
+        life.instructions = good + (bad - good) / 2;
+        (lives.live(life).empty() ? good : bad) = life.instructions;
     }
+    life.instructions = bad;
+    const std::string wrong = lives.live(life);
     std::printf("%llu instructions are enough:\n%s", static_cast<unsigned long long>(life.instructions), wrong.c_str());
     const u64 last = life.instructions;
     const study::Disassembler disassembler;
