@@ -22,7 +22,7 @@ enum {
     kIdt = kArena + 0x23000,
     kTasks = kArena + 0x24000,  // TSSs, 100h apart
     kArenaBytes = 0x25000,
-    kWindow = 0x800000,  // pages of all kinds: see make_pages()
+    kWindow = 0x800000,        // pages of all kinds: see make_pages()
     kWindowFrames = 0x300000,  // behind them
     kWindowFrameCount = 16,
     kLowBytes = 0x9f000,  // of low memory, full of INT3 as well: where code with 16-bit offsets runs

@@ -105,8 +105,8 @@ static uint64_t made_interrupt_gate(void) {
     static const uint8_t kTypes[8] = {6, 7, 14, 15, 14, 15, 5, 12};
     const uint32_t type = kTypes[below(8)];
     const uint32_t selector = one_in(3) ? made_selector() : ring_code(below(4));
-    return gate(type == 5 ? made_selector() : selector, made_code_offset() & (type < 8 ? 0xffff : ~0u), made_rights(type),
-                0);
+    return gate(type == 5 ? made_selector() : selector, made_code_offset() & (type < 8 ? 0xffff : ~0u),
+                made_rights(type), 0);
 }
 
 // --- tasks

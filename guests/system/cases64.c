@@ -57,7 +57,8 @@ enum { kUmip = 1 << 11, kFsGsBase = 1 << 16, kSmep = 1 << 20, kSmap = 1 << 21, k
 #define kEferLong 0x500ul  // LME, LMA
 #define MSR_SYSENTER_CS 0x174u
 
-static const uint32_t kMsrs[] = {MSR_EFER, MSR_STAR, MSR_LSTAR, 0xc0000083u, MSR_SFMASK, MSR_SYSENTER_CS, 0x175u, 0x176u};
+static const uint32_t kMsrs[] = {MSR_EFER,   MSR_STAR,        MSR_LSTAR, 0xc0000083u,
+                                 MSR_SFMASK, MSR_SYSENTER_CS, 0x175u,    0x176u};
 enum { kMsrCount = sizeof kMsrs / sizeof kMsrs[0] };
 static const char* const kMsrNames[kMsrCount] = {"efer", "star", "lstar", "cstar", "sfmask", "secs", "sesp", "seip"};
 static uint64_t msrs[kMsrCount];
@@ -85,7 +86,8 @@ static void make_system_registers(void) {
 
 static unsigned make_code(const char** kind) {
     const unsigned n = below(kTransferKindCount + kSystemKindCount);
-    const struct Kind* const chosen = n < kTransferKindCount ? &kTransferKinds[n] : &kSystemKinds[n - kTransferKindCount];
+    const struct Kind* const chosen =
+        n < kTransferKindCount ? &kTransferKinds[n] : &kSystemKinds[n - kTransferKindCount];
     *kind = chosen->name;
     code_at = kEntry;
     chosen->make();
@@ -174,7 +176,9 @@ void run_case(uint32_t number) {
     print_number("tr", task & 0xffff);
     print_number("ldt", ldt & 0xffff);
     enum { kPageFault = 14 };  // whose error code names no descriptor
-    if (case_registers.vector != kPageFault) print_descriptor(case_registers.error_code);
+    // Where an error code names no descriptor, LAR and LSL may have been asked about one.
+    if (case_registers.vector != kPageFault)
+        print_descriptor(case_registers.error_code != ~0ul ? case_registers.error_code : case_registers.ax & 0xfffc);
     print_number("dirty", window_dirty_pages());
     print_changes();
     print("\n");

@@ -58,7 +58,9 @@ enum Size { kSize16, kSize32, kSize64 };
 enum Size size_prefix(void);
 // reg, [(R)SI + offset]: RSI points at the case's data.
 void data_operand(uint32_t reg, uint32_t offset);
-static inline volatile uint64_t* data_at(uint32_t offset) { return (volatile uint64_t*)(unsigned long)(kData + offset); }
+static inline volatile uint64_t* data_at(uint32_t offset) {
+    return (volatile uint64_t*)(unsigned long)(kData + offset);
+}
 
 struct Kind {
     const char* name;

@@ -20,13 +20,12 @@ void data_operand(uint32_t reg, uint32_t offset) {
 // --- segments and tables
 
 static void queries(void) {
+    case_registers.ax = made_selector();
     for (unsigned n = 1 + below(3); n != 0; --n) {
-        case_registers.ax = made_selector();
-        switch (below(4)) {
+        switch (below(3)) {
             case 0: size_prefix(), bytes2(0x0f, 0x02), byte(modrm(3, 1, 0)); break;  // lar ecx, eax
             case 1: size_prefix(), bytes2(0x0f, 0x03), byte(modrm(3, 2, 0)); break;  // lsl edx, eax
-            case 2: bytes2(0x0f, 0x00), byte(modrm(3, 4 + below(2), 0)); break;      // verr, verw ax
-            default: byte(0x05), dword(made_selector()); break;                      // add eax
+            default: bytes2(0x0f, 0x00), byte(modrm(3, 4 + below(2), 0)); break;     // verr, verw ax
         }
     }
 }
@@ -68,11 +67,11 @@ static void segment_loads(void) {
 static void table_registers(void) {
     case_registers.ax = made_selector();
     switch (below(10)) {
-        case 0: bytes2(0x0f, 0x00), byte(modrm(3, 2, 0)); break;                        // lldt ax
-        case 1: bytes2(0x0f, 0x00), byte(modrm(3, 3, 0)); break;                        // ltr ax
-        case 2: size_prefix(), bytes2(0x0f, 0x00), byte(modrm(3, below(2), 1)); break;  // sldt, str ecx
-        case 3: size_prefix(), bytes2(0x0f, 0x01), data_operand(below(2), 0x80); break; // sgdt, sidt
-        case 4: size_prefix(), bytes2(0x0f, 0x01), byte(modrm(3, 4, 1)); break;         // smsw ecx
+        case 0: bytes2(0x0f, 0x00), byte(modrm(3, 2, 0)); break;                                      // lldt ax
+        case 1: bytes2(0x0f, 0x00), byte(modrm(3, 3, 0)); break;                                      // ltr ax
+        case 2: size_prefix(), bytes2(0x0f, 0x00), byte(modrm(3, below(2), 1)); break;                // sldt, str ecx
+        case 3: size_prefix(), bytes2(0x0f, 0x01), data_operand(below(2), 0x80); break;               // sgdt, sidt
+        case 4: size_prefix(), bytes2(0x0f, 0x01), byte(modrm(3, 4, 1)); break;                       // smsw ecx
         case 5: bytes2(0x0f, one_in(2) ? 0x01 : 0x00), data_operand(one_in(2) ? 4 : 0, 0x80); break;  // smsw, sldt [m]
         case 6:
             case_registers.ax = below(16);
@@ -81,7 +80,8 @@ static void table_registers(void) {
         case 7: bytes2(0x0f, 0x06); break;  // clts
         case 8: {                           // lgdt, lidt: where the tables are already
             const unsigned interrupts = below(2);
-            // With SMAP the CPU itself may not read what user programs can, and compatibility mode knows no other place.
+            // With SMAP the CPU itself may not read what user programs can, and compatibility mode knows no other
+            // place.
             const bool smap = (case_registers.cr4 & 1 << 21) != 0;
             const uint64_t base = (smap || one_in(2) ? kHigh : 0) + (interrupts ? kIdt : kGdt);
             *data_at(0x40) = (uint64_t)(interrupts ? 0x1ff + below(0x300) : 0x87 + below(0x180)) | base << 16;
@@ -104,7 +104,7 @@ static void table_registers(void) {
 static void control_registers(void) {
     static const uint8_t kNumbers[8] = {0, 0, 4, 4, 3, 2, 1, 8};
     const unsigned n = kNumbers[below(mode.compatibility ? 7 : 8)];  // CR8 takes a REX prefix
-    const unsigned extended = n == 8 ? 0x44 : 0x40;  // REX, with the upper bit of the register's number
+    const unsigned extended = n == 8 ? 0x44 : 0x40;                  // REX, with the upper bit of the register's number
     uint64_t value = one_in(2) ? chance() : (uint64_t)chance() << 32 | chance();
     // Nothing that takes the ground from under us: PE, PG and PAE stay, and CR3 as it is.
     if (n == 0) value = 0x80000001 | (chance() & 0x0001003e) | (one_in(4) ? below(4) << 29 : 0);
@@ -132,12 +132,12 @@ static void debug_registers(void) {
     case_registers.ax = n == 7 || n == 5 ? kControls[below(4)] : one_in(2) ? chance() : kData;
     if (!mode.compatibility && one_in(6)) case_registers.ax |= (uint64_t)(1 + below(16)) << (one_in(2) ? 32 : 60);
     bytes2(0x0f, 0x23), byte(modrm(3, n, 0));
-    bytes2(0x0f, 0x21), byte(modrm(3, below(8), 2));
+    bytes2(0x0f, 0x21), byte(modrm(3, n == 5 || n == 7 ? below(4) : below(8), 2));
 }
 
 static void model_specific_registers(void) {
-    static const uint32_t kIndices[14] = {0xc0000100u, 0xc0000101u, 0xc0000102u, MSR_STAR,  MSR_LSTAR,
-                                          0xc0000083u, MSR_SFMASK,  MSR_EFER,    MSR_EFER,  0x174,
+    static const uint32_t kIndices[14] = {0xc0000100u, 0xc0000101u, 0xc0000102u, MSR_STAR,   MSR_LSTAR,
+                                          0xc0000083u, MSR_SFMASK,  MSR_EFER,    MSR_EFER,   0x174,
                                           0x175,       0x176,       0xc0000103u, 0xc0000103u};
     const uint32_t index = kIndices[below(14)];
     uint64_t value = one_in(3) ? made_hole_address() : one_in(2) ? kHigh + chance() : chance();
@@ -145,8 +145,8 @@ static void model_specific_registers(void) {
     case_registers.cx = index | (one_in(4) ? (uint64_t)chance() << 32 : 0);
     case_registers.ax = (uint32_t)value | (one_in(4) ? (uint64_t)chance() << 32 : 0);
     case_registers.dx = value >> 32 | (one_in(4) ? (uint64_t)chance() << 32 : 0);
-    if (!one_in(4)) bytes2(0x0f, 0x30);               // wrmsr
-    bytes2(0x31, 0xc0), bytes2(0x0f, 0x32);           // xor eax, eax; rdmsr
+    if (!one_in(4)) bytes2(0x0f, 0x30);      // wrmsr
+    bytes2(0x31, 0xc0), bytes2(0x0f, 0x32);  // xor eax, eax; rdmsr
 }
 
 static void bases(void) {
@@ -177,13 +177,13 @@ static void access_at_bx(void) {
     if (mode.compatibility) case_registers.bx = (uint32_t)case_registers.bx;
     if (one_in(6)) bytes2(0x0f, 0x01), byte(0xca + below(2));  // clac, stac
     switch (below(7)) {
-        case 0: byte(0x8b), byte(modrm(0, 0, 3)); break;         // mov eax, [rbx]
-        case 1: byte(0x89), byte(modrm(0, 0, 3)); break;         // mov [rbx], eax
-        case 2: byte(0x01), byte(modrm(0, 0, 3)); break;         // add [rbx], eax
-        case 3: byte(0xff), byte(modrm(3, 4, 3)); break;         // jmp rbx
-        case 4: byte(0xff), byte(modrm(0, 6, 3)); break;         // push [rbx]
-        case 5: byte(0x8f), byte(modrm(0, 0, 3)); break;         // pop [rbx]
-        default: byte(0xff), byte(modrm(3, 2, 3)); break;        // call rbx
+        case 0: byte(0x8b), byte(modrm(0, 0, 3)); break;   // mov eax, [rbx]
+        case 1: byte(0x89), byte(modrm(0, 0, 3)); break;   // mov [rbx], eax
+        case 2: byte(0x01), byte(modrm(0, 0, 3)); break;   // add [rbx], eax
+        case 3: byte(0xff), byte(modrm(3, 4, 3)); break;   // jmp rbx
+        case 4: byte(0xff), byte(modrm(0, 6, 3)); break;   // push [rbx]
+        case 5: byte(0x8f), byte(modrm(0, 0, 3)); break;   // pop [rbx]
+        default: byte(0xff), byte(modrm(3, 2, 3)); break;  // call rbx
     }
 }
 
@@ -214,9 +214,7 @@ static void addresses(void) {
             case_registers.bp = address;
             byte(one_in(2) ? 0x8b : 0x89), byte(modrm(1, 0, 5)), byte(below(16));  // mov eax, [rbp + n] and back
             break;
-        default:
-            case_registers.sp = address;
-            byte(0x50 + 8 * below(2));  // push, pop
+        default: case_registers.sp = address; byte(0x50 + 8 * below(2));  // push, pop
     }
 }
 
@@ -228,7 +226,8 @@ static void translations(void) {
 }
 
 static void ports(void) {
-    // Ports of the bitmap that nothing answers at; what is read does not matter.
+    // Ports of the bitmap that nothing answers at; what is read does not matter, and is not looked at.
+    case_registers.flags &= ~0x100ul;
     case_registers.dx = 0xe0 + below(0x10);
     case_registers.ax = 0;
     size_prefix(), byte(0xec + below(4));
@@ -264,7 +263,7 @@ static void prefixes(void) {
         case 1: bytes2(0x0f, 0x20), byte(modrm(3, 0, 2)); break;   // mov edx, cr0
         case 2: bytes2(0x0f, 0x00), byte(modrm(3, 1, 1)); break;   // str ecx
         case 3: bytes2(0x0f, 0x01), data_operand(0, 0x80); break;  // sgdt
-        default: byte(0xcf);                                       // iret
+        default: case_registers.sp = kStackOfCase; byte(0xcf);     // iret
     }
 }
 

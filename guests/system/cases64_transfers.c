@@ -8,7 +8,7 @@ static void take_low_stack(enum Size size) {
 
 static void far_transfer(void) {
     const uint64_t offset = made_code_address();
-    const uint32_t selector = one_in(4) ? ring_code(mode.ring)
+    const uint32_t selector = one_in(4)   ? ring_code(mode.ring)
                               : one_in(4) ? compatibility_code(mode.ring)
                                           : made_selector();
     const bool call = one_in(2);
@@ -79,9 +79,9 @@ static void interrupt_return(void) {
 
 static void software_interrupt(void) {
     switch (below(10)) {
-        case 0: byte(0xcc); break;                             // int3; QEMU's TCG knows no int1
+        case 0: byte(0xcc); break;  // int3; QEMU's TCG knows no int1
         case 1: byte(0xcd), byte(below(kIdtEntries + 4)); break;
-        case 2: byte(0xce); break;                             // into: #UD in 64-bit code
+        case 2: byte(0xce); break;  // into: #UD in 64-bit code
         default: byte(0xcd), byte(kFirstMadeGate + below(kIdtEntries - kFirstMadeGate)); break;
     }
 }
@@ -90,11 +90,11 @@ static void software_interrupt(void) {
 static void exceptions(void) {
     if (!mode.compatibility) case_registers.sp = made_stack_address();
     switch (below(6)) {
-        case 0: bytes2(0x0f, 0x0b); break;                     // ud2
-        case 1: bytes2(0xf6, modrm(3, 6, 1)); break;                   // div cl
-        case 2: byte(mode.ring == 0 ? 0xcc : 0xf4); break;     // hlt: nothing would wake it
-        case 3: byte(0x50); break;                             // push rax
-        case 4: byte(0x58); break;                             // pop rax
+        case 0: bytes2(0x0f, 0x0b); break;                  // ud2
+        case 1: bytes2(0xf6, modrm(3, 6, 1)); break;        // div cl
+        case 2: byte(mode.ring == 0 ? 0xcc : 0xf4); break;  // hlt: nothing would wake it
+        case 3: byte(0x50); break;                          // push rax
+        case 4: byte(0x58); break;                          // pop rax
         default: byte(0xcc); break;
     }
 }
@@ -112,9 +112,9 @@ static void system_calls(void) {
 static void swap_bases(void) {
     case_registers.cx = kCode + 0x3000;
     case_registers.r11 = made_flags();
-    bytes2(0x0f, 0x01), byte(0xf8);                                  // swapgs
-    if (one_in(2)) byte(0x65), byte(0x8b), data_operand(0, 0);       // mov eax, gs:[rsi]
-    if (one_in(2)) bytes2(0x0f, one_in(2) ? 0x05 : 0x07);            // syscall, sysret
+    bytes2(0x0f, 0x01), byte(0xf8);                             // swapgs
+    if (one_in(2)) byte(0x65), byte(0x8b), data_operand(0, 0);  // mov eax, gs:[rsi]
+    if (one_in(2)) bytes2(0x0f, one_in(2) ? 0x05 : 0x07);       // syscall, sysret
 }
 
 // Those that a trap behind each step follows into handlers, and out of them.

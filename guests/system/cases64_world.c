@@ -159,7 +159,8 @@ static void put_made(unsigned long table, uint32_t selector, uint32_t end) {
             case 6: {  // of any system type, but for tasks that would have no stack for double faults
                 uint32_t type = below(16);
                 if (type == 1 || type == 9) type |= 2;
-                put_wide(table, selector, segment(chance(), chance() & 0x7ffff, made_rights(type), below(16)), below(2));
+                put_wide(table, selector, segment(chance(), chance() & 0x7ffff, made_rights(type), below(16)),
+                         below(2));
                 break;
             }
             default: put_call_gate(table, selector); break;

@@ -10,8 +10,9 @@ RESUME, NESTED_TASK, VIRTUAL_8086 = 1 << 16, 1 << 14, 1 << 17
 DEBUG, BREAKPOINT, INVALID_OPCODE, DOUBLE_FAULT, INVALID_TSS, SEGMENT_NOT_PRESENT, STACK_FAULT = 1, 3, 6, 8, 10, 11, 12
 GENERAL_PROTECTION, PAGE_FAULT = 13, 14
 MAIN_TASK = 0x48
-ARITHMETIC, ALIGNMENT_CHECK = 0x8d5, 1 << 18
+ARITHMETIC, ALIGNMENT_CHECK, VIRTUAL_INTERRUPTS = 0x8d5, 1 << 18, 3 << 19
 SMAP = 1 << 21  # in CR4
+CODE_64BIT = 1 << 21  # L, in the upper half of a descriptor
 HOLE = 1 << 47  # the first address that is not canonical
 EFER, FMASK, TSC_AUX = 0xc0000080, 0xc0000084, 0xc0000103
 
@@ -30,6 +31,11 @@ def only_resume(name, ours, theirs):
     if name not in theirs and name[0] == "[":
         return ours[name] == ours["fl"] or ours[name] ^ RESUME == ours["fl"]
     return (name == "fl" or name[0] == "[") and ours.get(name, 0) ^ theirs.get(name, 0) == RESUME
+
+
+def without_rex(code):
+    """The code without operand-size and REX prefixes; the latter are something else outside 64-bit mode."""
+    return code.lstrip(b"\x66\x40\x44\x48")
 
 
 # --- what QEMU 7.2's TCG does otherwise ----------------------------------------------------------------------------
@@ -98,7 +104,7 @@ def virtual_8086_pointer(case, ours, theirs, _names):
 
 def return_releases_unsigned(case, _ours, _theirs, _names):
     """The number of bytes that RET releases has no sign."""
-    code = case.operation()
+    code = without_rex(case.code)
     return code[:1] == b"\xca" and code[2] >= 0x80
 
 
@@ -138,7 +144,7 @@ def pointer_of_a_new_task(_case, ours, theirs, names):
 
 def debug_reserved(case, ours, theirs, names):
     """Bits 12 of DR6, and 12, 14 and 15 of DR7, are reserved and read as 0."""
-    return case.kind == "control registers" and case.code[:2] == b"\x0f\x23" and names <= {"dr6", "dx"} and all(
+    return case.code[:2] == b"\x0f\x23" and names <= {"dr6", "dx"} and all(
         (ours[n] ^ theirs[n]) & ~0xd000 == 0 and ours[n] & ~theirs[n] == 0 for n in names)
 
 
@@ -221,6 +227,10 @@ KNOWN32 = [
 ]
 
 
+# What differs where one and the same event ends with another exception.
+VECTOR_FIELDS = ("vector", "error", "cr2", "fl", "hsp", "memory")
+
+
 # --- in long mode --------------------------------------------------------------------------------------------------
 
 def canonical(address):
@@ -228,14 +238,9 @@ def canonical(address):
 
 
 def faulted_at_once(case, ours):
-    """Under the interpreter, the case's first instruction was a fault with error code 0, or that made a double fault."""
+    """Under the interpreter, the case ended in its own instructions, with error code 0: a fault, or a double fault."""
     return ours["vector"] in (GENERAL_PROTECTION, STACK_FAULT, DOUBLE_FAULT) and ours["error"] == 0 and (
-        ours["ip"] == case.at["ip"])
-
-
-def without_rex(code):
-    """The code without operand-size and REX prefixes; the latter are something else outside 64-bit mode."""
-    return code.lstrip(b"\x66\x40\x44\x48")
+        ours["ip"] - case.at["ip"] in range(len(case.code)))
 
 
 def gate_error(_case, ours, theirs, names):
@@ -246,7 +251,7 @@ def gate_error(_case, ours, theirs, names):
 
 def lock_prefix(case, ours, _theirs, _names):
     """LOCK before an instruction that takes none is #UD."""
-    return case.kind == "prefixes" and case.code[:1] == b"\xf0" and ours["vector"] == INVALID_OPCODE
+    return case.code[:1] == b"\xf0" and ours["vector"] in (INVALID_OPCODE, DOUBLE_FAULT) and ours["ip"] == case.at["ip"]
 
 
 def stack_reference(_case, ours, theirs, names):
@@ -273,33 +278,44 @@ def syscall_flags(case, ours, theirs, names):
 
 
 def sysret_flags(case, ours, theirs, names):
-    """SYSRET takes neither VM nor RF."""
+    """SYSRET takes neither VM nor RF, but VIF and VIP."""
     return b"\x0f\x07" in case.code and only(names, "fl", "memory") and (
-        (ours["fl"] ^ theirs["fl"]) & ~(VIRTUAL_8086 | RESUME) == 0)
+        (ours["fl"] ^ theirs["fl"]) & ~(VIRTUAL_8086 | RESUME | VIRTUAL_INTERRUPTS) == 0)
 
 
 def smap_and_far_stacks(case, _ours, theirs, _names):
-    """What a far transfer pushes and pops at ring 3 is the program's access, which SMAP does not look at."""
+    """What a far transfer or an event pushes and pops at ring 3 is the program's access, which SMAP does not look at."""
     return case.at["cr4"] & SMAP != 0 and case.at["cs"] & 3 == 3 and theirs["vector"] in (PAGE_FAULT, DOUBLE_FAULT) and (
         theirs["ip"] == case.at["ip"] and
-        case.kind in ("far transfer", "far return", "interrupt return", "single steps", "prefixes"))
+        case.kind in ("far transfer", "far return", "interrupt return", "software interrupt", "single steps", "prefixes"))
 
 
 def smap_and_inner_stacks(case, _ours, theirs, _names):
     """That an event's pushes on an inner stack respect EFLAGS.AC, as all but implicit accesses do."""
-    return case.at["cr4"] & SMAP != 0 and theirs["vector"] == DOUBLE_FAULT and theirs["cr2"] >> 16 == 0x21 and (
-        theirs["fl"] & ALIGNMENT_CHECK != 0)
+    return case.at["cr4"] & SMAP != 0 and theirs["vector"] in (PAGE_FAULT, DOUBLE_FAULT) and (
+        theirs["fl"] & ALIGNMENT_CHECK != 0 and theirs["ip"] != theirs["cr2"])
 
 
 def target_not_canonical(case, ours, theirs, _names):
     """A transfer to an address that is not canonical is a fault of the transfer, which does not happen."""
-    return faulted_at_once(case, ours) and theirs["vector"] in (GENERAL_PROTECTION, DOUBLE_FAULT) and (
+    return faulted_at_once(case, ours) and theirs["vector"] in (GENERAL_PROTECTION, DOUBLE_FAULT, DEBUG) and (
         not canonical(theirs["ip"]))
 
 
-def compatibility_target(_case, ours, theirs, names):
+def target_before_pushes(case, ours, theirs, names):
+    """That a handler's address is not canonical is found before anything is pushed."""
+    return case.code[:1] == b"\xcd" and faulted_at_once(case, ours) and ours["vector"] == GENERAL_PROTECTION and (
+        theirs["vector"] in (PAGE_FAULT, DOUBLE_FAULT, STACK_FAULT) and theirs["ip"] == case.at["ip"] and
+        only(names, *VECTOR_FIELDS))
+
+
+def compatibility_target(case, ours, theirs, names):
     """What compatibility mode has of an instruction pointer are 32 bits."""
-    return only(names, "ip", "memory") and ours["ip"] == theirs["ip"] & 0xffffffff
+    if only(names, "ip", "memory"):
+        return ours["ip"] == theirs["ip"] & 0xffffffff
+    # A jump or call with 64 bits: QEMU compares all of them with the segment's limit.
+    return case.code[:2] == b"\x48\xff" and ours["cs"] != case.at["cs"] and ours["ip"] >> 32 == 0 and (
+        theirs["vector"] == GENERAL_PROTECTION and theirs["error"] == 0 and theirs["ip"] == case.at["ip"])
 
 
 def null_stack_in_compatibility_mode(case, ours, theirs, _names):
@@ -312,10 +328,11 @@ def ist_at_the_same_level(case, ours, theirs, names):
     return only(names, "ss", "memory") and case.at["cs"] & 3 == theirs["ss"] and ours["ss"] == case.at["ss"]
 
 
-def pushes_at_ring_3(case, ours, theirs, _names):
+def pushes_at_ring_3(case, ours, theirs, names):
     """An event that stays at ring 3 pushes as ring 3 does."""
-    return case.at["cs"] & 3 == 3 and ours["vector"] == PAGE_FAULT and ours["error"] == 7 and (
-        ours["ip"] == case.at["ip"] and theirs["cs"] & 3 == 3)
+    return case.at["cs"] & 3 == 3 and case.code[:1] == b"\xcd" and ours["vector"] in (PAGE_FAULT, DOUBLE_FAULT) and (
+        ours["ip"] == case.at["ip"] and
+        (theirs["ss"] == 3 and theirs["cs"] & 3 == 3 or ours["error"] == 7 and only(names, *VECTOR_FIELDS)))
 
 
 def syscall_in_compatibility_mode(case, ours, _theirs, _names):
@@ -330,9 +347,10 @@ def null_sysenter_selector(case, ours, _theirs, _names):
         without_rex(case.code) in (b"\x0f\x34", b"\x0f\x35"))
 
 
-def sysenter_selector_width(_case, ours, theirs, names):
+def sysenter_selector_width(case, ours, theirs, names):
     """IA32_SYSENTER_CS keeps what is written to it; only bits 15:0 are used."""
-    return names <= {"secs", "ax", "dx"} and ours["secs"] & 0xffff == theirs["secs"] & 0xffff
+    return "secs" in names and names <= {"secs", "ax", "dx"} and (
+        ours.get("secs", case.at["secs"]) & 0xffff == theirs.get("secs", case.at["secs"]) & 0xffff)
 
 
 def table_registers_stored(case, ours, theirs, names):
@@ -357,8 +375,7 @@ def bad_base(case, ours, _theirs, _names):
 
 def virtual_8086_in_long_mode(case, ours, theirs, _names):
     """IRET does not look at VM in long mode, where there is no virtual-8086 mode."""
-    return case.mode.startswith("compat") and theirs["fl"] & VIRTUAL_8086 != 0 and ours["fl"] & VIRTUAL_8086 == 0 and (
-        without_rex(case.code) == b"\xcf")
+    return theirs["fl"] & VIRTUAL_8086 != 0 and ours["fl"] & VIRTUAL_8086 == 0 and without_rex(case.code) == b"\xcf"
 
 
 def missing_register(case, ours, theirs, _names):
@@ -385,6 +402,68 @@ def order_of_code_checks(_case, ours, theirs, names):
     """Whether it is looked at first that a handler's segment is 64-bit code, or that it is present, is not said."""
     return ours["vector"] == GENERAL_PROTECTION and theirs["vector"] == SEGMENT_NOT_PRESENT and (
         only(names, "vector", "fl", "memory"))
+
+
+def disabled_breakpoints(_case, ours, theirs, names):
+    """Whether the condition of a breakpoint that is not enabled is reported in DR6, is left open."""
+    return names <= {"dr6", "dx"} and all((ours[n] ^ theirs[n]) & ~0xf == 0 for n in names)
+
+
+def narrow_sysexit(case, ours, theirs, names):
+    """SYSEXIT to 32-bit code takes 32 bits of RCX."""
+    return b"\x0f\x35" in case.code and only(names, "sp", "memory") and ours["sp"] == theirs["sp"] & 0xffffffff
+
+
+def reserved_control_bits(case, ours, _theirs, _names):
+    """MOV of reserved bits to CR0 and CR8 is #GP(0), and so is CR0.NW without CR0.CD."""
+    code, value = case.code, case.at["ax"]
+    if not faulted_at_once(case, ours) or without_rex(code)[:3] != b"\x0f\x22\xc0":
+        return False
+    return value > 0xf if code[0] == 0x44 else value >> 32 != 0 or value >> 29 & 3 == 1
+
+
+def partial_frame(_case, ours, theirs, names):
+    """What an event has pushed before it became a double fault has RF as that event had."""
+    return ours["vector"] == theirs["vector"] == DOUBLE_FAULT and only(names, "memory")
+
+
+def lost_trap(_case, ours, theirs, names):
+    """A single-step trap that became a double fault has set DR6.BS before."""
+    return names == {"dr6"} and ours["vector"] == DOUBLE_FAULT and ours["dr6"] ^ theirs["dr6"] == 0x4000
+
+
+def narrow_tasks(case, ours, _theirs, names):
+    """LAR and LSL know neither 16-bit TSSs nor task gates in long mode."""
+    return case.kind == "queries" and names <= {"cx", "dx"} | {n for n in names if n == "fl" or n[0] == "["} and (
+        ours.get("dh", 0x1000) >> 8 & 0x1f in (1, 3, 4, 5))
+
+
+def limit_of_64bit_code(case, ours, theirs, _names):
+    """The limit of 64-bit code is not looked at."""
+    return case.kind in ("far transfer", "single steps") and ours["cs"] != case.at["cs"] and (
+        theirs["vector"] == GENERAL_PROTECTION and theirs["error"] == ours["cs"] & 0xfffc and
+        theirs.get("dh", 0) & CODE_64BIT != 0)
+
+
+def wide_sysexit(case, ours, _theirs, _names):
+    """SYSEXIT to 64-bit code is #GP(0) if RCX is not canonical."""
+    return faulted_at_once(case, ours) and case.code == b"\x48\x0f\x35" and not canonical(case.at["cx"])
+
+
+def gate_to_middle_rings(_case, ours, theirs, names):
+    """A call gate to ring 1 or 2 leads there, not to ring 0."""
+    return only(names, "hsp", "memory") and ours["cs"] & 3 in (1, 2) and ours["ss"] == ours["cs"] & 3
+
+
+def null_stack_level(case, ours, theirs, _names):
+    """SS takes a null selector only with the CPL in its RPL."""
+    return case.kind == "segment loads" and faulted_at_once(case, ours) and theirs["ss"] < 4 and (
+        theirs["ss"] != case.at["cs"] & 3)
+
+
+def dirty_first_page(_case, ours, theirs, names):
+    """Whether a write becomes visible as dirty in its first page when its second faults, is not said."""
+    return names == {"dirty"} and ours["vector"] in (PAGE_FAULT, DOUBLE_FAULT) and theirs["dirty"] & ~ours["dirty"] == 0
 
 
 KNOWN64 = [
@@ -421,6 +500,19 @@ KNOWN64 = [
     (null_segment_used, "SDM vol. 3A, 3.4.2"),
     (wide_far_pointer, "SDM vol. 2A, LDS/LES/LFS/LGS/LSS"),
     (order_of_code_checks, "SDM vol. 2A, INT n"),
+    (target_before_pushes, "SDM vol. 2A, INT n"),
+    (disabled_breakpoints, "SDM vol. 3B, 17.2.3"),
+    (reserved_control_bits, "SDM vol. 2B, MOV - Move to/from Control Registers"),
+    (partial_frame, "SDM vol. 3A, 6.5: registers are restored, memory is not"),
+    (lost_trap, "SDM vol. 3B, 17.2.3"),
+    (narrow_tasks, "SDM vol. 2A, LAR, LSL"),
+    (limit_of_64bit_code, "SDM vol. 3A, 5.3.1"),
+    (limit_error_code, "SDM vol. 2A, CALL, JMP"),
+    (narrow_sysexit, "SDM vol. 2B, SYSEXIT"),
+    (wide_sysexit, "SDM vol. 2B, SYSEXIT"),
+    (gate_to_middle_rings, "SDM vol. 3A, 5.8.4"),
+    (null_stack_level, "SDM vol. 2B, MOV; vol. 2A, LSS"),
+    (dirty_first_page, "SDM vol. 3A, 4.8"),
     (missing_register, "SDM vol. 2B, MOV - Move to/from Control, Debug Registers"),
 ]
 
