@@ -57,10 +57,11 @@ enum { kUmip = 1 << 11, kFsGsBase = 1 << 16, kSmep = 1 << 20, kSmap = 1 << 21, k
 #define kEferLong 0x500ul  // LME, LMA
 #define MSR_SYSENTER_CS 0x174u
 
-static const uint32_t kMsrs[] = {MSR_EFER,   MSR_STAR,        MSR_LSTAR, 0xc0000083u,
-                                 MSR_SFMASK, MSR_SYSENTER_CS, 0x175u,    0x176u};
+static const uint32_t kMsrs[] = {MSR_EFER,        MSR_STAR, MSR_LSTAR, 0xc0000083u, MSR_SFMASK,
+                                 MSR_SYSENTER_CS, 0x175u,   0x176u,    0xc0000103u};
 enum { kMsrCount = sizeof kMsrs / sizeof kMsrs[0] };
-static const char* const kMsrNames[kMsrCount] = {"efer", "star", "lstar", "cstar", "sfmask", "secs", "sesp", "seip"};
+static const char* const kMsrNames[kMsrCount] = {"efer", "star", "lstar", "cstar", "sfmask",
+                                                 "secs", "sesp", "seip",  "aux"};
 static uint64_t msrs[kMsrCount];
 
 static bool canonical(uint64_t address) { return (address + kHole) >> 48 == 0; }
@@ -80,7 +81,8 @@ static void make_system_registers(void) {
                                       one_in(2) ? made_flags() : 0x4700,
                                       one_in(4) ? below(4) : (uint64_t)kKernelCode,
                                       canonical(stack) ? stack : kStackOfCase - 0x100,
-                                      canonical(other_entry) ? other_entry : kCode + 0x2000};
+                                      canonical(other_entry) ? other_entry : kCode + 0x2000,
+                                      0};
     for (unsigned i = 0; i < kMsrCount; ++i) write_msr(kMsrs[i], msrs[i] = made[i]);
 }
 
@@ -177,8 +179,9 @@ void run_case(uint32_t number) {
     print_number("ldt", ldt & 0xffff);
     enum { kPageFault = 14 };  // whose error code names no descriptor
     // Where an error code names no descriptor, LAR and LSL may have been asked about one.
+    const uint64_t error_code = case_registers.error_code;
     if (case_registers.vector != kPageFault)
-        print_descriptor(case_registers.error_code != ~0ul ? case_registers.error_code : case_registers.ax & 0xfffc);
+        print_descriptor(error_code == ~0ul || error_code == 0 ? begin.ax & 0xfffc : error_code);
     print_number("dirty", window_dirty_pages());
     print_changes();
     print("\n");

@@ -67,8 +67,12 @@ static void segment_loads(void) {
 static void table_registers(void) {
     case_registers.ax = made_selector();
     switch (below(10)) {
-        case 0: bytes2(0x0f, 0x00), byte(modrm(3, 2, 0)); break;                                      // lldt ax
-        case 1: bytes2(0x0f, 0x00), byte(modrm(3, 3, 0)); break;                                      // ltr ax
+        case 0: bytes2(0x0f, 0x00), byte(modrm(3, 2, 0)); break;  // lldt ax
+        case 1:
+            // QEMU's TCG would take null selectors, and die of them.
+            if (case_registers.ax < 4) case_registers.ax = kLdtSelector;
+            bytes2(0x0f, 0x00), byte(modrm(3, 3, 0));
+            break;                                                                                    // ltr ax
         case 2: size_prefix(), bytes2(0x0f, 0x00), byte(modrm(3, below(2), 1)); break;                // sldt, str ecx
         case 3: size_prefix(), bytes2(0x0f, 0x01), data_operand(below(2), 0x80); break;               // sgdt, sidt
         case 4: size_prefix(), bytes2(0x0f, 0x01), byte(modrm(3, 4, 1)); break;                       // smsw ecx

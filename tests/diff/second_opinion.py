@@ -4,8 +4,8 @@
     second_opinion.py --build BUILD [--guest cases32] [--seed S] [--cases N] [--first F] [--show K]
 
 The host's CPU is no oracle for instructions of ring 0, so a second implementation has to do. It has bugs of its own:
-qemu_rules.py names them, each with the section of the manual that says so. What differs beside these fails the test, and is
-printed: the case, and the fields that differ. `--first F --cases 1` runs one case again.
+qemu_rules.py names them, each with the section of the manual that says so. What differs beside these fails the test, and
+is printed: the case, and the fields that differ. `--first F --cases 1` runs one case again.
 
 Status: 0 all alike, 1 not, 77 (CTest's "skipped") without QEMU.
 """
@@ -23,7 +23,8 @@ from qemu_rules import KNOWN, differing, explained
 SKIPPED = 77
 QEMU = "qemu-system-x86_64"
 TIMEOUT = 240  # seconds of a batch, on a machine that may be busy
-CPU = {"cases32": "qemu64", "cases64": "max,vendor=GenuineIntel,la57=off"}  # SMEP, SMAP and the like are not in every model
+# SMEP, SMAP and the like are not in every model of QEMU's.
+CPU = {"cases32": "qemu64", "cases64": "max,vendor=GenuineIntel,la57=off"}
 BATCH = 250  # cases in one run of the guest
 
 
@@ -59,8 +60,8 @@ def commands(build, guest, append):
     kernel = ["-kernel", str(Path(build) / "guests" / f"{guest}.elf"), "-append", append]
     return {
         "interp": [str(Path(build) / "dualvm"), "run", "--engine=interp", "-no-reboot"] + kernel,
-        "qemu": [QEMU, "-accel", "tcg", "-cpu", CPU[guest], "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot",
-                 "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"] + kernel,
+        "qemu": [QEMU, "-accel", "tcg", "-cpu", CPU[guest], "-display", "none", "-serial", "stdio", "-monitor", "none",
+                 "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"] + kernel,
     }
 
 
