@@ -132,6 +132,12 @@ def pusha_order(case, ours, theirs, names):
         names, "cr2", "error", "fl", "memory")
 
 
+def enter_probes(case, ours, _theirs, _names):
+    """ENTER faults where a write at its final stack pointer would, even if nothing is written there."""
+    return case.kind == "stack steps" and ours["vector"] in (PAGE_FAULT, DOUBLE_FAULT) and b"\xc8" in case.code and (
+        case.code[ours["ip"] - case.at["ip"]:].lstrip(b"\x66")[:1] == b"\xc8")
+
+
 def unloaded_stack(_case, ours, theirs, _names):
     """A fault in a task whose SS could not be loaded has no stack: #SS, and with the first a double fault."""
     return ours["vector"] == DOUBLE_FAULT and theirs["vector"] in (INVALID_TSS, SEGMENT_NOT_PRESENT, STACK_FAULT,
@@ -140,8 +146,9 @@ def unloaded_stack(_case, ours, theirs, _names):
 
 def pointer_of_a_new_task(_case, ours, theirs, names):
     """A fault behind the commit point of a task switch is the new task's, at its EIP and its ring."""
-    return only(names, "ip", "sp", "ss", "fl", "memory") and ours["tr"] != MAIN_TASK and (
-        ours["ip"] >> 12 == theirs["ip"] >> 12)
+    local = ours["ldt"] & ~4 == theirs["ldt"]  # a selector that says that the LDT is in an LDT
+    return only(names, "ip", "sp", "ss", "fl", "memory", *(["ldt"] if local else [])) and (
+        ours["tr"] != MAIN_TASK and ours["ip"] >> 12 == theirs["ip"] >> 12)
 
 
 def debug_reserved(case, ours, theirs, names):
@@ -215,6 +222,7 @@ KNOWN32 = [
     (accessed_bit, "SDM vol. 3A, 3.4.5.1"),
     (popa_in_parts, "SDM vol. 3A, 6.5"),
     (pusha_order, "SDM vol. 2B, PUSHA"),
+    (enter_probes, "SDM vol. 2A, ENTER"),
     (unloaded_stack, "SDM vol. 3A, 7.3 and 6.15, Interrupt 10"),
     (pointer_of_a_new_task, "SDM vol. 3A, 7.3"),
     (debug_reserved, "SDM vol. 3B, figure 17-1"),
@@ -524,6 +532,7 @@ KNOWN64 = [
     (read_modify_write, "SDM vol. 3A, 4.7; the host's CPU agrees (dualvm fuzz)"),
     (general_detect, "SDM vol. 3B, 17.2.4"),
     (pushes_before_a_fault, "SDM vol. 3A, 6.5: registers are restored, memory is not"),
+    (enter_probes, "SDM vol. 2A, ENTER"),
     (accessed_bit, "SDM vol. 3A, 3.4.5.1"),
     (return_releases_unsigned, "SDM vol. 2B, RET"),
     (debug_reserved, "SDM vol. 3B, figure 17-1"),
