@@ -49,13 +49,12 @@ static void segment_loads(void) {
         default: {
             n %= 5;
             if (!mode.compatibility && (n == 0 || n == 2)) n = 1 + below(2) * 2;  // there, VEX prefixes
-            if (n == 2) n = 3;
             const enum Size size = size_prefix();
             // QEMU's TCG knows no pointers of 64 bits: the selector is where it would look, too.
             const uint32_t at = size == kSize16 ? 2 : size == kSize32 ? 4 : 8;
             *data_at(0x40) = (uint64_t)chance() << 48 | (uint64_t)selector << 32 | chance();
             *(volatile uint16_t*)(unsigned long)(kData + 0x40 + at) = (uint16_t)selector;
-            if (n != 0) byte(0x0f);
+            if (n != 0 && n != 2) byte(0x0f);
             byte(kFar[n]);
             data_operand(1, 0x40);
         }

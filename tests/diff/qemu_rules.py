@@ -134,7 +134,7 @@ def pusha_order(case, ours, theirs, names):
 
 def enter_probes(case, ours, _theirs, _names):
     """ENTER faults where a write at its final stack pointer would, even if nothing is written there."""
-    return case.kind == "stack steps" and ours["vector"] in (PAGE_FAULT, DOUBLE_FAULT) and b"\xc8" in case.code and (
+    return case.kind == "stack steps" and ours["vector"] in (PAGE_FAULT, STACK_FAULT, DOUBLE_FAULT) and (
         case.code[ours["ip"] - case.at["ip"]:].lstrip(b"\x66")[:1] == b"\xc8")
 
 
@@ -417,8 +417,8 @@ def order_of_code_checks(_case, ours, theirs, names):
 
 
 def disabled_breakpoints(_case, ours, theirs, names):
-    """Whether the condition of a breakpoint that is not enabled is reported in DR6, is left open."""
-    return names <= {"dr6", "dx"} and all((ours[n] ^ theirs[n]) & ~0xf == 0 for n in names)
+    """Whether a trap clears bits 3:0 of DR6, or sets those of breakpoints that are not enabled, is left open."""
+    return names <= {"dr6", "dx"} and all((ours[n] ^ theirs[n]) & ~0x100f == 0 for n in names)  # 12: debug_reserved
 
 
 def narrow_sysexit(case, ours, theirs, names):
@@ -449,7 +449,7 @@ def step_over_sti(case, ours, _theirs, _names):
 
 def reserved_code_size(case, ours, _theirs, _names):
     """A code segment with both L and D set is refused."""
-    return ours["vector"] == GENERAL_PROTECTION and ours["error"] > 7 and ours["ip"] == case.at["ip"] and (
+    return ours["vector"] == GENERAL_PROTECTION and ours["error"] != 0 and ours["ip"] == case.at["ip"] and (
         ours.get("dh", 0) & CODE_64BIT * 3 == CODE_64BIT * 3 and ours["dh"] & 0x1800 == 0x1800)
 
 
@@ -565,7 +565,7 @@ KNOWN = {"cases32": KNOWN32, "cases64": KNOWN64}
 
 
 # Those that explain one field at a time, and so may come on top of others.
-FIELD_RULES = (resume_flag, null_selectors, dirty_first_page)
+FIELD_RULES = (resume_flag, null_selectors, dirty_first_page, partial_frame)
 
 
 def explained(guest, case, ours, theirs):
