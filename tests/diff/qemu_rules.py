@@ -326,7 +326,8 @@ def compatibility_target(case, ours, theirs, names):
         return ours["ip"] == theirs["ip"] & 0xffffffff
     # A jump or call with 64 bits: QEMU compares all of them with the segment's limit.
     return case.code[:2] == b"\x48\xff" and ours["cs"] != case.at["cs"] and ours["ip"] >> 32 == 0 and (
-        theirs["vector"] == GENERAL_PROTECTION and theirs["error"] == 0 and theirs["ip"] == case.at["ip"])
+        theirs["vector"] in (GENERAL_PROTECTION, DOUBLE_FAULT) and theirs["error"] == 0 and
+        theirs["ip"] == case.at["ip"])
 
 
 def null_stack_in_compatibility_mode(case, ours, theirs, _names):
