@@ -273,7 +273,8 @@ def stack_reference(_case, ours, theirs, names):
 def hole_straddled(_case, ours, theirs, names):
     """That an operand ends in addresses that are not canonical is found before its pages are looked at."""
     return ours["vector"] in (GENERAL_PROTECTION, STACK_FAULT, DOUBLE_FAULT) and (
-        theirs["vector"] in (PAGE_FAULT, DOUBLE_FAULT) and HOLE - theirs["cr2"] in range(1, 16) and only(names, "vector", "cr2", "error", "fl", "memory"))
+        theirs["vector"] in (PAGE_FAULT, DOUBLE_FAULT) and HOLE - theirs["cr2"] in range(1, 16) and
+        only(names, "vector", "cr2", "error", "fl", "memory"))
 
 
 def reserved_bit_present(_case, ours, theirs, names):

@@ -4,8 +4,8 @@
     second_opinion.py --build BUILD [--guest cases32] [--seed S] [--cases N] [--first F] [--show K]
 
 The host's CPU is no oracle for instructions of ring 0, so a second implementation has to do. It has bugs of its own:
-qemu_rules.py names them, each with the section of the manual that says so. What differs beside these fails the test, and
-is printed: the case, and the fields that differ. `--first F --cases 1` runs one case again.
+qemu_rules.py names them, each with the section of the manual that says so. What differs beside these fails the test,
+and is printed: the case, and the fields that differ. `--first F --cases 1` runs one case again.
 
 Status: 0 all alike, 1 not, 77 (CTest's "skipped") without QEMU.
 """
