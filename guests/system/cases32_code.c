@@ -1,19 +1,12 @@
 // The instructions of a generated case: see cases32.h.
 #include "cases32.h"
 
-static uint32_t at;  // where the next byte goes
-
-static void byte(uint32_t value) { *(volatile uint8_t*)at++ = (uint8_t)value; }
-static void word(uint32_t value) { byte(value), byte(value >> 8); }
-static void dword(uint32_t value) { word(value), word(value >> 16); }
-static void bytes2(uint32_t first, uint32_t second) { byte(first), byte(second); }
 // A prefix that halves the operand, now and then.
 static bool narrow(void) {
     if (!one_in(3)) return false;
     byte(0x66);
     return true;
 }
-static uint32_t modrm(uint32_t mode, uint32_t reg, uint32_t rm) { return mode << 6 | reg << 3 | rm; }
 // reg, [kData + offset]
 static void memory_operand(uint32_t reg, uint32_t offset) {
     byte(modrm(0, reg, 5));
@@ -293,7 +286,7 @@ unsigned make_code(unsigned ring, const char** kind) {
     } while (ring == kVirtual8086 && !chosen->virtual8086);
     *kind = chosen->name;
     const uint32_t begin = ring == kVirtual8086 ? 0x8000 : kEntry;
-    at = begin;
+    code_at = begin;
     chosen->make(ring);
-    return at - begin;
+    return code_at - begin;
 }

@@ -36,18 +36,6 @@ static void make_window(void) {
 
 // --- what descriptors are made of
 
-static uint64_t segment(uint32_t base, uint32_t limit, uint32_t access, uint32_t flags) {
-    return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)(access & 0xff) << 40 |
-           (uint64_t)(limit >> 16 & 15) << 48 | (uint64_t)flags << 52 | (uint64_t)(base >> 24) << 56;
-}
-
-static uint64_t gate(uint32_t selector, uint32_t offset, uint32_t access, uint32_t parameters) {
-    return (offset & 0xffff) | (uint64_t)(selector & 0xffff) << 16 | (uint64_t)parameters << 32 |
-           (uint64_t)(access & 0xff) << 40 | (uint64_t)(offset >> 16) << 48;
-}
-
-enum { kFlat = 0xfffff, kBig = 4, kPages = 8, kAccessed = 1, kSegment = 0x10 };
-
 uint32_t made_selector(void) {
     switch (below(12)) {
         case 0: return below(4);
@@ -77,11 +65,9 @@ uint32_t made_flags(void) {
            (one_in(6) ? 0x20000 : 0) | (one_in(8) ? 0x10000 : 0) | (one_in(8) ? 0x200000 : 0) | (one_in(2) ? 0x200 : 0);
 }
 
-static uint32_t rights(uint32_t type) { return (one_in(8) ? 0 : 0x80) | below(4) << 5 | type; }
-
-// Limits of code are looked at by jumps, and by LSL; those of data are large: QEMU's TCG does not look at them.
+// Limits of code are looked at by jumps, and by LSL.
 static uint64_t made_code(void) {
-    const uint32_t access = rights(kSegment | 8 | below(8));
+    const uint32_t access = made_rights(kSegment | 8 | below(8));
     const uint32_t size = one_in(4) ? 0 : kBig;
     switch (below(4)) {
         case 0: return segment(kCode, 0xffff, access, size);
@@ -89,19 +75,13 @@ static uint64_t made_code(void) {
         default: return segment(0, kFlat, access, size | kPages);
     }
 }
-static uint64_t made_data(void) {
-    const uint32_t access = rights(kSegment | below(8));
-    const bool down = (access & 4) != 0;
-    if (one_in(3)) return segment(kStacks, down ? 0 : 0xffff, access, 0);
-    return segment(0, down ? 0 : kFlat, access, kBig | (down ? 0 : kPages));
-}
 
 static uint64_t made_task(void) {
     const bool wide = !one_in(3);
     const uint32_t limit = one_in(8) ? below(0x70) : wide ? 0x67 + below(0x20) : 0x2b + below(0x20);
     const uint32_t type = (wide ? 9u : 1u) | (one_in(4) ? 2 : 0);
     // The last is an image of 16 bits, whose registers would be taken for CR3.
-    return segment(kTasks + 0x200 + 0x100 * below(wide ? kMadeTasks - 1 : kMadeTasks), limit, rights(type), 0);
+    return segment(kTasks + 0x200 + 0x100 * below(wide ? kMadeTasks - 1 : kMadeTasks), limit, made_rights(type), 0);
 }
 
 static uint64_t made_descriptor(void) {
@@ -109,15 +89,15 @@ static uint64_t made_descriptor(void) {
         case 0:
         case 1: return made_code();
         case 2:
-        case 3: return made_data();
+        case 3: return made_data_segment();
         case 4: return made_task();
-        case 5: return gate(made_selector(), made_code_offset(), rights(5), 0);
+        case 5: return gate(made_selector(), made_code_offset(), made_rights(5), 0);
         case 6:
         case 7:
             return gate(one_in(4) ? made_selector() : ring_code(below(4)), made_code_offset(),
-                        rights(one_in(3) ? 4 : 12), one_in(2) ? 0 : below(6));
-        case 8: return segment(kLdt, 8 * below(kLdtEntries + 1) - 1u, rights(2), 0);
-        default: return segment(chance(), chance() & 0x7ffff, rights(below(16)), below(16));  // of any system type
+                        made_rights(one_in(3) ? 4 : 12), one_in(2) ? 0 : below(6));
+        case 8: return segment(kLdt, 8 * below(kLdtEntries + 1) - 1u, made_rights(2), 0);
+        default: return segment(chance(), chance() & 0x7ffff, made_rights(below(16)), below(16));  // of any system type
     }
 }
 
@@ -125,8 +105,8 @@ static uint64_t made_interrupt_gate(void) {
     static const uint8_t kTypes[8] = {6, 7, 14, 15, 14, 15, 5, 12};
     const uint32_t type = kTypes[below(8)];
     const uint32_t selector = one_in(3) ? made_selector() : ring_code(below(4));
-    return gate(type == 5 ? made_selector() : selector, made_code_offset() & (type < 8 ? 0xffff : ~0u), rights(type),
-                0);
+    return gate(type == 5 ? made_selector() : selector, made_code_offset() & (type < 8 ? 0xffff : ~0u),
+                made_rights(type), 0);
 }
 
 // --- tasks
@@ -212,10 +192,6 @@ static void make_own_tasks(void) {
 }
 
 // --- all of it
-
-static void put(uint32_t table, uint32_t selector, uint64_t descriptor) {
-    *(volatile uint64_t*)(table + (selector & ~7u)) = descriptor;
-}
 
 static void make_tables(void) {
     put(kGdt, 0, 0);

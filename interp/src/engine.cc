@@ -28,15 +28,17 @@ Nanoseconds host_now() {
     return static_cast<Nanoseconds>(t.tv_sec) * 1'000'000'000 + static_cast<Nanoseconds>(t.tv_nsec);
 }
 
-// Instructions that enter a handler of the guest's: the single-step trap they began with is not taken behind them.
-bool enters_handler(const Insn& insn) {
+// Instructions behind which the single-step trap that they began with is not taken: those that clear TF on the way into
+// a handler of the guest's (SYSENTER does not: SDM vol. 3B, 17.3.1.4), and those that have their own trap
+// (fast_call.cc).
+bool drops_single_step(const Insn& insn) {
     switch (insn.mnemonic) {
         case ZYDIS_MNEMONIC_INT:
         case ZYDIS_MNEMONIC_INT1:
         case ZYDIS_MNEMONIC_INT3:
         case ZYDIS_MNEMONIC_INTO:
         case ZYDIS_MNEMONIC_SYSCALL:
-        case ZYDIS_MNEMONIC_SYSENTER: return true;
+        case ZYDIS_MNEMONIC_SYSRET: return true;
         default: return false;
     }
 }
@@ -227,7 +229,8 @@ void Interpreter::deliver_pending_events() {
 // Something is to be done before the next instruction that a chain of handlers does not look at.
 bool Interpreter::between_instructions() const {
     const EventGroup& e = state_->cpu.events;
-    return state_->io_done || shutdown_ || e.halted || shadowed() || debugged() || e.exception_pending ||
+    const bool resumed = (state_->cpu.general.rflags & rflags::RF) != 0;
+    return state_->io_done || shutdown_ || e.halted || shadowed() || debugged() || resumed || e.exception_pending ||
            e.interrupt_accepted || e.nmi_pending || (interruptible() && machine_.interrupt_pending());
 }
 
@@ -305,6 +308,8 @@ void Interpreter::run_slice() {
                 blocks_->refresh_mode(s);
                 if (between_instructions() || at_stop()) return;
                 break;
+            // What comes between two iterations finds RF set (SDM vol. 3B, 17.3.1.1).
+            case Leave::Again: s.cpu.general.rflags |= rflags::RF; return;
             case Leave::Fault:
                 fault_at(rip_of(s.op));
                 if (between_instructions() || at_stop()) return;
@@ -367,7 +372,10 @@ void Interpreter::step() {
     s.code_written = false;
     switch (flow) {
         case Flow::Next: break;
-        case Flow::Again: s.cpu.general.rip = rip; break;
+        case Flow::Again:
+            s.cpu.general.rip = rip;
+            s.cpu.general.rflags |= rflags::RF;  // for what comes between two iterations (SDM vol. 3B, 17.3.1.1)
+            break;
         case Flow::Fault:
             fault_at(rip);
             if (held != 0 && !shutdown_) trap(held);  // at the first instruction of the fault's handler
@@ -375,10 +383,11 @@ void Interpreter::step() {
         case Flow::Halt: e.halted = true; break;
         case Flow::Jump: blocks_->refresh_mode(s); break;
     }
-    if (resumed) s.cpu.general.rflags &= ~rflags::RF;  // it lives for one instruction (SDM vol. 3B, 17.3.1.1)
+    if (resumed && flow != Flow::Again)
+        s.cpu.general.rflags &= ~rflags::RF;  // it lives for one instruction (SDM vol. 3B, 17.3.1.1)
     // Traps come behind the instruction; loading SS holds them back for one more (SDM vol. 3B, 17.3.1.2, 17.3.1.4).
     u64 causes = s.watched_data_hits | held;
-    if (stepping && !(flow == Flow::Jump && enters_handler(block->insns[0]))) causes |= kDr6SingleStep;
+    if (stepping && !(flow == Flow::Jump && drops_single_step(block->insns[0]))) causes |= kDr6SingleStep;
     if (e.interrupt_shadow_mov_ss) {
         s.held_data_hits = causes & ~kDr6SingleStep;
     } else if (causes != 0) {

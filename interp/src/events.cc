@@ -119,8 +119,13 @@ bool deliver_through_idt(State& s, const Event& event, const Transaction& old) {
     const bool inner = level < cpl;
     const u64 flags = saved_flags(s, event);
     s.cpu.general.rflags &= ~rflags::VM;  // before anything is checked as the handler's
-    if (inner && !switch_to_inner_stack(s, level, ext)) return false;
-    if (long_mode && gate.gate_ist() != 0 && !switch_to_interrupt_stack(s, gate.gate_ist(), ext)) return false;
+    const u32 ist = long_mode ? gate.gate_ist() : 0;
+    if (ist != 0) {
+        if (!switch_to_interrupt_stack(s, ist, ext)) return false;
+        if (inner) s.cpu.segments.seg[SS] = null_segment(static_cast<u16>(level), level);
+    } else if (inner && !switch_to_inner_stack(s, level, ext)) {
+        return false;
+    }
     if (!install_code_segment(s, gate.gate_selector(), code, level)) return false;
     privilege_changed(s);
     // The upper half of a 16-bit gate's offset does not count (SDM vol. 2A, "INT n").

@@ -7,7 +7,9 @@
 #include <bit>
 #include <cstring>
 
+#include "dot_product.h"
 #include "memory.h"
+#include "sse_exceptions.h"
 
 namespace dualvm::interp {
 
@@ -100,7 +102,6 @@ namespace {
 
 constexpr u16 kErrorSummary = 0x80;  // x87 status word (SDM vol. 1, 8.1.3)
 constexpr u16 kX87Masks = 0x3f, kX87Top = 0x3800;
-constexpr u32 kMxcsrFlags = 0x3f;
 
 void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
     const u32 host_mxcsr = __builtin_ia32_stmxcsr();
@@ -113,8 +114,6 @@ void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxIma
     image.fdp = fdp;
     image.fop = fop;
 }
-
-constexpr u32 kBeforeComputing = 0x07, kUnderflow = 0x10, kFlushToZero = 0x8000;  // invalid, denormal, divide by zero
 
 // Executes it with the given MXCSR, all exceptions masked; the flags that it raised.
 u32 execute_masked(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image, u32 mxcsr) {
@@ -129,8 +128,9 @@ u32 execute_masked(const UnitInsn& unit, void* memory, UnitRegisters& registers,
 
 // SSE: an exception that the guest has not masked is raised instead of a result (SDM vol. 1, 11.5.3). The host runs
 // with all of them masked and tells by its flags.
-Flow execute_sse(State& s, const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
-    const u32 guest = image.mxcsr, unmasked = ~(guest >> 7) & kMxcsrFlags;
+Flow execute_sse(State& s, const Insn& insn, void* memory, UnitRegisters& registers, FxImage& image) {
+    const UnitInsn& unit = *insn.unit;
+    const u32 guest = image.mxcsr, unmasked = unmasked_exceptions(guest);
     if (unmasked == 0) {
         image.mxcsr = guest | execute_masked(unit, memory, registers, image, guest);
         return Flow::Next;
@@ -138,16 +138,16 @@ Flow execute_sse(State& s, const UnitInsn& unit, void* memory, UnitRegisters& re
     const FxImage before = image;
     const UnitRegisters registers_before = registers;
     u32 raised = execute_masked(unit, memory, registers, image, guest);
-    if ((raised & unmasked & kBeforeComputing) != 0) {
-        raised &= kBeforeComputing;  // then nothing was computed (SDM vol. 1, 11.5.3.3)
-    } else if ((unmasked & kUnderflow) != 0) {
-        // Masked, an exact result that is tiny is no underflow; unmasked, it is (SDM vol. 1, 4.9.1.5). Flushing to zero
-        // makes the host tell.
-        FxImage flushed = before;
-        UnitRegisters ignored = registers_before;
-        std::array<u8, 16> scratch{};
-        std::memcpy(scratch.data(), memory, scratch.size());
-        raised |= execute_masked(unit, scratch.data(), ignored, flushed, guest | kFlushToZero) & kUnderflow;
+    if (is_dot_product(insn)) {
+        raised = dot_product_flags(insn, before, memory);
+    } else {
+        raised = raised_exceptions(raised, guest, [&](u32 mxcsr) {
+            FxImage flushed = before;
+            UnitRegisters ignored = registers_before;
+            std::array<u8, 16> scratch{};
+            std::memcpy(scratch.data(), memory, scratch.size());
+            return execute_masked(unit, scratch.data(), ignored, flushed, mxcsr);
+        });
     }
     image.mxcsr = guest | raised;
     if ((raised & unmasked) == 0) return Flow::Next;
@@ -242,7 +242,7 @@ Flow run_on_host_unit(State& s, const Insn& insn) {
     if (unit.gpr_operand != 0xff) registers.rax = gpr[insn.operand[unit.gpr_operand].reg];
     FxImage image = s.fx;
     if (unit.unit == UnitInsn::Unit::Sse) {
-        if (execute_sse(s, unit, memory.data(), registers, image) == Flow::Fault) return Flow::Fault;
+        if (execute_sse(s, insn, memory.data(), registers, image) == Flow::Fault) return Flow::Fault;
     } else {
         execute_x87(s, insn, memory.data(), registers, image);
     }

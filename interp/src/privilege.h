@@ -39,7 +39,7 @@ Flow all_or_nothing(State& s, const Insn& insn, bool (*body)(State&, const Insn&
 // Loads SS and RSP with the stack for privilege level `level` from the current TSS (SDM vol. 3A, 5.8.5, 7.2.1, 7.7).
 // In IA-32e mode SS becomes null.
 bool switch_to_inner_stack(State& s, u32 level, u32 ext);
-// In IA-32e mode, RSP from an entry of the interrupt stack table, 1-7 (6.14.5).
+// In IA-32e mode, RSP from an entry of the interrupt stack table, 1-7, instead (6.14.5).
 bool switch_to_interrupt_stack(State& s, u32 ist, u32 ext);
 
 // Is `rip` within the limit of the code segment that a transfer goes to, or canonical if that is 64-bit code? Else

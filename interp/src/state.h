@@ -55,6 +55,7 @@ inline constexpr std::size_t kRecentBlocks = 4096;
 // Why a chain of handlers was left. State::op says where.
 enum class Leave : u8 {
     Lookup,  // CpuFile's RIP says where to go on
+    Again,   // the same: at a repeated string instruction that has elements left
     Link,    // the same, and State::op's link can be set so that the way is shorter next time
     Budget,  // the slice does not hold the next block: RIP is at its start
     Fault,   // State::fault, raised by the instruction at State::op

@@ -52,7 +52,7 @@ void jmp_far_link(DUALVM_ARGUMENTS) { DUALVM_TAKE_FAR(op, taken); }
 template <class T, bool kFar>
 void call(DUALVM_ARGUMENTS) {
     const T top = static_cast<T>(sp - sizeof(T));
-    u8* m = host_in<sizeof(T)>(s->stack_write, top);
+    u8* m = host_on_stack<sizeof(T)>(s->stack_write, top);
     if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL push_elsewhere<T>(DUALVM_PASS);
     store<T>(m, static_cast<T>(op->imm));
     s->cpu.general.gpr[RSP] = sp = top;
@@ -66,7 +66,7 @@ void call(DUALVM_ARGUMENTS) {
 template <class T>
 void ret(DUALVM_ARGUMENTS) {
     const T top = static_cast<T>(sp);
-    const u8* m = host_in<sizeof(T)>(s->stack_read, top);
+    const u8* m = host_on_stack<sizeof(T)>(s->stack_read, top);
     if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL pop_elsewhere<T>(DUALVM_PASS);
     const Block* block = find_recent(*s, load<T>(m));
     if (__builtin_expect(block == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
@@ -95,7 +95,7 @@ void call_register(DUALVM_ARGUMENTS) {
     const Block* block = find_recent(*s, get<T>(s, op->src));
     if (__builtin_expect(block == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
     const T top = static_cast<T>(sp - sizeof(T));
-    u8* m = host_in<sizeof(T)>(s->stack_write, top);
+    u8* m = host_on_stack<sizeof(T)>(s->stack_write, top);
     if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL push_elsewhere<T>(DUALVM_PASS);
     store<T>(m, static_cast<T>(op->imm));
     s->cpu.general.gpr[RSP] = sp = top;
@@ -109,7 +109,7 @@ void call_memory(DUALVM_ARGUMENTS) {
     const Block* block = find_recent(*s, load<T>(pointer));
     if (__builtin_expect(block == nullptr, 0)) DUALVM_TAIL reference(DUALVM_PASS);
     const T top = static_cast<T>(sp - sizeof(T));
-    u8* m = host_in<sizeof(T)>(s->stack_write, top);
+    u8* m = host_on_stack<sizeof(T)>(s->stack_write, top);
     if (__builtin_expect(m == nullptr, 0)) DUALVM_TAIL push_elsewhere<T>(DUALVM_PASS);
     store<T>(m, static_cast<T>(op->imm));
     s->cpu.general.gpr[RSP] = sp = top;

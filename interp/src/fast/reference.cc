@@ -16,7 +16,10 @@ namespace {
         case Flow::Next:
         case Flow::Jump: break;
         case Flow::Fault: reason = Leave::Fault; break;
-        case Flow::Again: s->cpu.general.rip = s->insn_rip; break;
+        case Flow::Again:
+            reason = Leave::Again;
+            s->cpu.general.rip = s->insn_rip;
+            break;
         case Flow::Halt: reason = Leave::Halt; break;
     }
     leave(s, op, ticks + not_done, flags, reason);

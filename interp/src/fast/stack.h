@@ -8,12 +8,27 @@
 
 namespace dualvm::interp::fast {
 
+// The host address of what is on a remembered page, or nullptr: elsewhere, or not aligned. (host_in() looks at the page
+// of the last byte, and counts on an entry that was found by the page of the first. These were not: what begins in the
+// page below would be taken for this page's.)
+template <unsigned kSize>
+inline u8* host_on_stack(const TlbEntry& remembered, u64 linear) {
+    if (__builtin_expect(remembered.tag != (linear & ~(kPageMask & ~u64{kSize - 1})), 0)) return nullptr;
+    u8* host = reinterpret_cast<u8*>(linear + remembered.addend);
+    if (host == nullptr) __builtin_unreachable();
+    return host;
+}
+template <class T>
+inline bool aligned(u64 linear) {
+    return (linear & (sizeof(T) - 1)) == 0;
+}
+
 // Where PUSH and CALL go when the stack has come to another page: if the TLB knows the page the instruction begins
 // again, with this page remembered.
 template <class T>
 void push_elsewhere(DUALVM_ARGUMENTS) {
     const T top = static_cast<T>(sp - sizeof(T));
-    if (host_to_write<sizeof(T)>(s, top) == nullptr) DUALVM_TAIL reference(DUALVM_PASS);
+    if (!aligned<T>(top) || host_to_write<sizeof(T)>(s, top) == nullptr) DUALVM_TAIL reference(DUALVM_PASS);
     s->stack_write = s->tlb->write[Tlb::index(top)];
     DUALVM_GO(op);
 }
@@ -22,7 +37,7 @@ void push_elsewhere(DUALVM_ARGUMENTS) {
 template <class T>
 void pop_elsewhere(DUALVM_ARGUMENTS) {
     const T top = static_cast<T>(sp);
-    if (host_to_read<sizeof(T)>(s, top) == nullptr) DUALVM_TAIL reference(DUALVM_PASS);
+    if (!aligned<T>(top) || host_to_read<sizeof(T)>(s, top) == nullptr) DUALVM_TAIL reference(DUALVM_PASS);
     s->stack_read = s->tlb->read[Tlb::index(top)];
     DUALVM_GO(op);
 }
@@ -34,7 +49,7 @@ void pop_elsewhere(DUALVM_ARGUMENTS) {
 template <class T>
 DUALVM_STEP push_register(DUALVM_STEP_ARGUMENTS) {
     const T top = static_cast<T>(sp - sizeof(T));
-    u8* m = host_in<sizeof(T)>(s->stack_write, top);
+    u8* m = host_on_stack<sizeof(T)>(s->stack_write, top);
     if (m == nullptr) return false;
     store<T>(m, get<T>(s, op->src));
     DUALVM_SET_STACK_POINTER(top);
@@ -44,7 +59,7 @@ DUALVM_STEP push_register(DUALVM_STEP_ARGUMENTS) {
 template <class T>
 DUALVM_STEP push_immediate(DUALVM_STEP_ARGUMENTS) {
     const T top = static_cast<T>(sp - sizeof(T));
-    u8* m = host_in<sizeof(T)>(s->stack_write, top);
+    u8* m = host_on_stack<sizeof(T)>(s->stack_write, top);
     if (m == nullptr) return false;
     store<T>(m, static_cast<T>(op->imm));
     DUALVM_SET_STACK_POINTER(top);
@@ -54,7 +69,7 @@ DUALVM_STEP push_immediate(DUALVM_STEP_ARGUMENTS) {
 template <class T>
 DUALVM_STEP pop_register(DUALVM_STEP_ARGUMENTS) {
     const T top = static_cast<T>(sp);
-    const u8* m = host_in<sizeof(T)>(s->stack_read, top);
+    const u8* m = host_on_stack<sizeof(T)>(s->stack_read, top);
     if (m == nullptr) return false;
     set<T>(s, op->dst, load<T>(m));
     DUALVM_SET_STACK_POINTER(static_cast<T>(top + sizeof(T)));

@@ -182,6 +182,8 @@ Flow mov_debug(State& s, const Insn& insn) {
     if (!privileged(s)) return Flow::Fault;
     if ((s.cpu.debug.dr7 & kDr7GeneralDetect) != 0) {
         s.cpu.debug.dr6 |= kDr6DebugRegisterAccess;
+        // The only #DB that is a fault, beside those of instruction breakpoints, and saved as one (17.3.1.1).
+        s.cpu.general.rflags |= rflags::RF;
         return s.raise(DB);
     }
     if (!to_register) return write_debug(s, number, read_gpr(s, gpr, size));

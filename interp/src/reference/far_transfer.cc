@@ -175,13 +175,15 @@ void drop_inner_segments(State& s) {
         Segment& segment = s.cpu.segments.seg[name];
         constexpr u32 kConformingCode = 0xc;
         const bool conforming = (segment.type() & kConformingCode) == kConformingCode;
-        // One that is null already is null with RPL 0 then, but keeps its hidden part: FS.base and GS.base of 64-bit
-        // programs live behind null selectors (SDM vol. 2A, "IRET", RETURN-TO-OUTER-PRIVILEGE-LEVEL).
+        // Null with RPL 0 is what it is then, or stays; but FS.base and GS.base of 64-bit programs live behind null
+        // selectors (SDM vol. 2A, "IRET", RETURN-TO-OUTER-PRIVILEGE-LEVEL: "SegmentSelector := 0", no more).
         if (is_null(segment.selector)) {
             segment.selector = 0;
-            continue;
+        } else if (!conforming && segment.dpl() < s.cpu.cpl()) {
+            const u64 base = segment.base;
+            segment = null_segment(0);
+            segment.base = base;
         }
-        if (!conforming && segment.dpl() < s.cpu.cpl()) segment = null_segment(0);
     }
 }
 

@@ -2,6 +2,7 @@
 // bases of FS and GS that go with them.
 //
 // CS and SS get fixed, flat contents; only their selectors come from MSRs.
+#include "../breakpoints.h"
 #include "../descriptors.h"
 #include "reference.h"
 
@@ -28,6 +29,17 @@ Flow enter(State& s, u32 level, bool code64, u64 code_selector, u64 stack_select
     return Flow::Jump;
 }
 
+// The single-step trap of SYSCALL and SYSRET goes by the TF that they leave: IA32_FMASK keeps a program's out of the
+// kernel, and a program that comes back with TF traps before its first instruction. (The manual says only that TF "is
+// not cleared by privilege changes", vol. 3B, 17.3.1.4; operating systems count on this.)
+void trap_if_stepped(State& s) {
+    if ((s.cpu.general.rflags & rflags::TF) == 0) return;
+    s.cpu.debug.dr6 |= kDr6SingleStep;
+    s.cpu.events.exception_pending = true;
+    s.cpu.events.exception_vector = DB;
+    s.cpu.events.exception_has_error_code = false;
+}
+
 // As on Intel, both exist in 64-bit mode only.
 bool has_syscall(const State& s) { return s.code64() && (s.cpu.control.efer & efer::SCE) != 0; }
 
@@ -39,6 +51,7 @@ Flow syscall(State& s, const Insn&) {
     general.gpr[R11] = general.rflags;
     general.rip = msrs.lstar;
     general.rflags = (general.rflags & ~(msrs.sfmask | rflags::RF)) | rflags::Fixed1;
+    trap_if_stepped(s);
     const u64 selector = msrs.star >> 32;
     return enter(s, 0, true, selector, (selector & 0xfffc) + 8);
 }
@@ -53,6 +66,7 @@ Flow sysret(State& s, const Insn& insn) {
     general.rip = read_gpr(s, RCX, to_64bit ? 8 : 4);
     constexpr u64 kLoaded = 0x3c7fd7;  // all but RF and VM
     general.rflags = (general.gpr[R11] & kLoaded) | rflags::Fixed1;
+    trap_if_stepped(s);
     const u64 selector = s.cpu.msrs.star >> 48;
     return enter(s, 3, to_64bit, selector + (to_64bit ? 16 : 0), selector + 8);
 }

@@ -12,6 +12,7 @@ protected:
     static constexpr u64 kCode = 0x5000, kData = 0x6000, kStack = 0x8000, kGdt = 0x1000, kIdt = 0x2000,
                          kHandlers = 0x7000;
     static constexpr u64 kWrite = 1, kAccess = 3, kFourBytes = 3;
+    static constexpr u64 kNmi = 2;
 
     void SetUp() override {
         engine_.reset();
@@ -61,12 +62,14 @@ protected:
         u32 saved = 0;
         EXPECT_TRUE(machine_->vmem().read_value(cpu().general.gpr[RSP], saved));
         saved_ = saved;
+        EXPECT_TRUE(machine_->vmem().read_value(cpu().general.gpr[RSP] + 8, saved_flags_));
         return static_cast<int>(rip - kHandlers);
     }
 
     std::unique_ptr<Machine> machine_;
     std::unique_ptr<Engine> engine_;
     u64 saved_ = 0;  // the instruction pointer that the exception saved
+    u32 saved_flags_ = 0;
 };
 
 TEST_F(Debugging, DataBreakpointTrapsBehindTheInstruction) {
@@ -127,6 +130,64 @@ TEST_F(Debugging, RepeatedStoreTrapsBehindTheElementThatHit) {
     EXPECT_EQ(run({0xf3, 0xab, 0xf4}), 1);  // rep stosd
     EXPECT_EQ(saved_, kCode);               // it goes on with what is left
     EXPECT_EQ(cpu().general.gpr[RCX], 5u);
+    EXPECT_NE(saved_flags_ & rflags::RF, 0u);
+}
+TEST_F(Debugging, TrapBehindTheLastElementOfARepeatedStoreSavesNoResumeFlag) {
+    watch(kData + 8, kWrite);
+    cpu().general.gpr[RDI] = kData;
+    cpu().general.gpr[RCX] = 3;
+    EXPECT_EQ(run({0xf3, 0xab, 0xf4}), 1);  // rep stosd
+    EXPECT_EQ(saved_, kCode + 2);
+    EXPECT_EQ(saved_flags_ & rflags::RF, 0u);
+}
+TEST_F(Debugging, InterruptBetweenIterationsOfAStringInstructionSavesTheResumeFlag) {
+    for (const char* without : {"", "strings", "fast"}) {
+        SetUp();
+        engine_ = make_interpreter(*machine_, {.without = {without}});
+        cpu().general.gpr[RDI] = 0x10000;
+        cpu().general.gpr[RCX] = 0x18000;                    // more than is stored at once
+        const std::vector<u8> code{0x40, 0xf3, 0xaa, 0xf4};  // inc eax; rep stosb
+        EXPECT_TRUE(machine_->vmem().write(kCode, code.data(), code.size()));
+        engine_->push(Groups::All);
+        (void)engine_->run({.instructions = 2});
+        engine_->pull(Groups::All);
+        EXPECT_EQ(cpu().general.rip, kCode + 1) << without;
+        const u64 left = cpu().general.gpr[RCX];
+        EXPECT_NE(left, 0u);
+        cpu().events.nmi_pending = true;
+        engine_->push(Groups::All);
+        (void)engine_->run({.instructions = 1});
+        engine_->pull(Groups::All);
+        EXPECT_EQ(cpu().general.rip, kHandlers + kNmi + 1) << without;
+        u32 flags = 0;
+        EXPECT_TRUE(machine_->vmem().read_value(cpu().general.gpr[RSP] + 8, flags));
+        EXPECT_NE(flags & rflags::RF, 0u) << without;
+        EXPECT_EQ(cpu().general.gpr[RCX], left);
+    }
+}
+TEST_F(Debugging, StringInstructionThatHasEndedLeavesNoResumeFlag) {
+    for (const char* without : {"", "strings", "fast"}) {
+        SetUp();
+        engine_ = make_interpreter(*machine_, {.without = {without}});
+        cpu().general.gpr[RDI] = 0x10000;
+        cpu().general.gpr[RCX] = 0x18000;
+        const std::vector<u8> code{0xf3, 0xaa, 0x9c, 0xf4};  // rep stosb; pushfd
+        EXPECT_TRUE(machine_->vmem().write(kCode, code.data(), code.size()));
+        engine_->push(Groups::All);
+        (void)engine_->run({.instructions = 1000});
+        engine_->pull(Groups::All);
+        EXPECT_EQ(cpu().general.rip, kCode + 4) << without;
+        EXPECT_EQ(cpu().general.rflags & rflags::RF, 0u) << without;
+    }
+}
+TEST_F(Debugging, SysenterIsSingleSteppedAsItLeavesTheTrapFlagSet) {
+    cpu().msrs.sysenter_cs = 8;
+    cpu().msrs.sysenter_eip = kData;
+    cpu().msrs.sysenter_esp = kStack;
+    cpu().general.rflags |= rflags::TF;
+    EXPECT_EQ(run({0x0f, 0x34}), 1);
+    EXPECT_EQ(saved_, kData);
+    EXPECT_NE(cpu().debug.dr6 & 0x4000, 0u);
 }
 TEST_F(Debugging, GeneralDetectionFaultsBeforeTheMove) {
     cpu().debug.dr7 |= 0x2000;
@@ -134,6 +195,7 @@ TEST_F(Debugging, GeneralDetectionFaultsBeforeTheMove) {
     EXPECT_EQ(saved_, kCode);
     EXPECT_NE(cpu().debug.dr6 & 0x2000, 0u);
     EXPECT_EQ(cpu().debug.dr7 & 0x2000, 0u);
+    EXPECT_NE(saved_flags_ & rflags::RF, 0u);
 }
 
 }  // namespace

@@ -158,6 +158,26 @@ TEST_F(FarTransfer, CallGateIn64BitMode) {
     EXPECT_EQ(load64(kStack0 - 32), kCode + 2);
 }
 
+TEST_F(FarTransfer, NarrowOperandsUseAllOfRspIn64BitMode) {
+    long_mode();
+    constexpr u64 kHigh = 0xffff800000000000;
+    store(kPageTables + 8 * 256, load64(kPageTables));  // memory is there as well
+    store<u32>(kData, kHandler);
+    store<u16>(kData + 4, kCode0);
+    reg(RAX) = kData;
+    reg(RSP) = kHigh + kStack0;
+    EXPECT_EQ(execute({0xff, 0x18}), Flow::Jump);  // CALL FAR m16:32 [RAX]
+    EXPECT_EQ(reg(RSP), kHigh + kStack0 - 8);
+    EXPECT_EQ(load32(kStack0 - 8), kCode + 2);
+    EXPECT_EQ(execute({0xcb}), Flow::Jump);  // RETF
+    EXPECT_EQ(reg(RSP), kHigh + kStack0);
+    EXPECT_EQ(cpu().general.rip, kCode + 2);
+    store_words(kStack0, {0x5555, kCode0, u32{rflags::Fixed1}, 0x7777, kData0});
+    EXPECT_EQ(execute({0xcf}), Flow::Jump);  // IRETD
+    EXPECT_EQ(cpu().general.rip, 0x5555u);
+    EXPECT_EQ(reg(RSP), 0x7777u);
+}
+
 TEST_F(FarTransfer, UpperHalfOfA64BitGateMustHaveNoType) {
     long_mode(3);
     call_gate(kCallGate32User, kCode0, kHandler);

@@ -50,6 +50,31 @@ TEST_F(FastCall, SyscallEntersLevelZeroAndSysretComesBack) {
     EXPECT_EQ(cpu().mode(), CpuMode::Long64);
 }
 
+TEST_F(FastCall, SyscallTrapsOnlyIfItsMaskLeavesTheTrapFlag) {
+    long_mode(3);
+    enable_syscall();
+    cpu().general.rflags |= rflags::TF;
+    EXPECT_EQ(execute({0x0f, 0x05}), Flow::Jump);
+    EXPECT_FALSE(cpu().events.exception_pending);
+    cpu().general.rflags |= rflags::TF;
+    cpu().msrs.sfmask = 0;
+    EXPECT_EQ(execute({0x0f, 0x05}), Flow::Jump);
+    EXPECT_TRUE(cpu().events.exception_pending);
+    EXPECT_EQ(cpu().events.exception_vector, DB);
+    EXPECT_NE(cpu().debug.dr6 & 0x4000, 0u);
+}
+
+TEST_F(FastCall, SysretWithTheTrapFlagTrapsBeforeTheProgramsFirstInstruction) {
+    long_mode();
+    enable_syscall();
+    reg(RCX) = kCode + 0x100;
+    reg(R11) = rflags::TF;
+    EXPECT_EQ(execute({0x48, 0x0f, 0x07}), Flow::Jump);
+    EXPECT_EQ(cpu().general.rip, kCode + 0x100);
+    EXPECT_TRUE(cpu().events.exception_pending);
+    EXPECT_EQ(cpu().events.exception_vector, DB);
+}
+
 TEST_F(FastCall, SysretTo32BitCode) {
     long_mode();
     enable_syscall();

@@ -80,6 +80,26 @@ TEST_F(LongModeEvents, NonCanonicalHandlerAndStack) {
     expect_event_fault(external(0x40), SS_, 1);
 }
 
+TEST_F(LongModeEvents, NonCanonicalStackPointerInTheTssIsAStackFault) {
+    long_mode(3);
+    set_gate(0x40, kInterrupt64);
+    store<u64>(kTss + 4, u64{1} << 47);  // what would be pushed is below it, where addresses are canonical
+    expect_event_fault(external(0x40), SS_, 1);
+    set_gate(0x40, kInterrupt64, kCode0, kHandler, 1);
+    store<u64>(kTss + 36, u64{1} << 47);
+    expect_event_fault(external(0x40), SS_, 1);
+}
+
+TEST_F(LongModeEvents, InterruptStackOfAnInnerLevelIsTakenInsteadOfTheLevelsOwn) {
+    long_mode(3);
+    set_gate(0x40, kInterrupt64, kCode0, kHandler, 1);
+    store<u64>(kTss + 4, u64{1} << 47);
+    EXPECT_TRUE(deliver_event(s(), external(0x40)));
+    EXPECT_EQ(reg(RSP), (kIst1 & ~u64{15}) - 40);
+    EXPECT_EQ(seg(SS).selector, 0);
+    EXPECT_EQ(cpu().cpl(), 0u);
+}
+
 TEST_F(LongModeEvents, PageFaultDuringDeliveryChangesNothingButCr2) {
     long_mode(3);
     set_gate(0x40, kInterrupt64);
@@ -113,6 +133,18 @@ TEST_F(LongModeEvents, IretqComesBackToRing3AndTakesInnerSegmentsAway) {
     EXPECT_EQ(seg(DS).selector, 0);
     EXPECT_TRUE(seg(DS).has(Segment::Unusable));
     EXPECT_EQ(cpu().general.rflags, rflags::IF | rflags::Fixed1);
+}
+
+TEST_F(LongModeEvents, IretqThatTakesInnerSegmentsAwayKeepsTheBasesOfFsAndGs) {
+    long_mode();
+    push_frame(kStack0, 0x5555, kCode3, rflags::Fixed1, 0x7777, kData3);
+    seg(FS).base = 0x1234;
+    seg(GS).base = 0x5678;
+    EXPECT_EQ(execute({0x48, 0xcf}), Flow::Jump);
+    EXPECT_EQ(seg(FS).selector, 0);
+    EXPECT_EQ(seg(GS).selector, 0);
+    EXPECT_EQ(seg(FS).base, 0x1234u);
+    EXPECT_EQ(seg(GS).base, 0x5678u);
 }
 
 TEST_F(LongModeEvents, IretqPopsTheStackAtTheSameLevelToo) {
