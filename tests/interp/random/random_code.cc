@@ -24,8 +24,9 @@ u64 current_seed = 0;
 
 extern "C" void hanging(int) {
     // Only what a signal handler may call.
-    static char text[] = "random_code: a life of at most a few million instructions takes more than a minute: seed "
-                         "                    \n";
+    static char text[] =
+        "random_code: a life of at most a few million instructions takes more than a minute: seed "
+        "                    \n";
     char* digit = text + sizeof text - 2;
     for (u64 seed = current_seed; seed != 0; seed /= 10) *--digit = static_cast<char>('0' + seed % 10);
     (void)!write(STDERR_FILENO, text, sizeof text - 1);
