@@ -181,6 +181,69 @@ TEST_F(AddressSpaces, InvpcidForgetsWhereAnotherPcidFoundCode) {
     EXPECT_EQ(code_at(kPage)->physical, kData + kPageSize);
 }
 
+// Without CR4.PCIDE there is one PCID, 0, whatever CR3's low bits say (SDM vol. 3A, 4.10.1; 4.5, table 4-12).
+TEST_F(AddressSpaces, InvpcidWithoutPcidsIsNotMisledByCr3sLowBits) {
+    constexpr u64 kWriteThrough = 8;
+    ASSERT_EQ(write_cr3(s(), kPageTables), Flow::Jump);
+    ASSERT_EQ(write_cr4(s(), cr4::PAE), Flow::Jump);
+    ASSERT_EQ(write_cr3(s(), kPageTables | kWriteThrough), Flow::Jump);
+    for (u64 type = 0; type < 2; ++type) {
+        map(kData);
+        ASSERT_TRUE(reads()) << type;
+        unmap();
+        invpcid(type, 0, type == 0 ? kPage : 0);
+        EXPECT_FALSE(reads()) << type;
+    }
+}
+
+// A page fault drops what is known of its page (SDM vol. 3A, 4.10.4.1): the guest that gives a program its own copy of
+// a page need not say more.
+TEST_F(AddressSpaces, APageFaultForgetsItsPage) {
+    cpu().control.cr0 |= cr0::WP;
+    store<u8>(kData, 1);
+    store<u8>(kData + kPageSize, 2);
+    map(kData, kPresent | kUserPage);
+    ASSERT_TRUE(reads());
+    ASSERT_FALSE(writes(kPage + 1));
+    map(kData + kPageSize);
+    ASSERT_TRUE(writes(kPage + 1));
+    u8 byte = 0;
+    ASSERT_TRUE(read_linear(s(), kPage, &byte, 1));
+    EXPECT_EQ(byte, 2);
+}
+
+TEST_F(AddressSpaces, APageFaultForgetsWhereItsCodeIs) {
+    cpu().control.cr0 |= cr0::WP;
+    store<u8>(kData, 0xc3);              // RET
+    store<u8>(kData + kPageSize, 0xc3);  // RET
+    map(kData, kPresent | kUserPage);
+    ASSERT_EQ(code_at(kPage)->physical, kData);
+    ASSERT_FALSE(writes(kPage + 1));
+    map(kData + kPageSize);
+    ASSERT_TRUE(writes(kPage + 1));
+    EXPECT_EQ(code_at(kPage)->physical, kData + kPageSize);
+}
+
+// Recent blocks hold for one base of CS, too. An address space can be left with one base and come back with another.
+TEST_F(AddressSpaces, BlocksOfAnotherCodeBaseAreNotFound) {
+    const Segment code64 = seg(CS);
+    auto compatible = [&](u64 base) {
+        seg(CS) = {
+            .base = base, .limit = 0xfffff, .access = Segment::P | Segment::S | Segment::DB | 11, .selector = kCode0};
+        s().blocks->refresh_mode(s());
+    };
+    store<u8>(kCode, 0xc3);  // RET
+    store<u8>(kCode + 0x100, 0xc3);
+    compatible(0x100);
+    ASSERT_EQ(code_at(kCode)->physical, kCode + 0x100);
+    go_to(kElsewhere, 0);  // as 32-bit code does it
+    seg(CS) = code64;
+    s().blocks->refresh_mode(s());
+    go_to(kHere);
+    compatible(0);
+    EXPECT_EQ(code_at(kCode)->physical, kCode);
+}
+
 // A kernel made of chance that tells the CPU of each change as the manual wants it, in one of the ways that do: then
 // nothing may ever be seen of an older translation, nor of code that has been overwritten.
 class RandomKernel : public AddressSpaces {
