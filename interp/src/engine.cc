@@ -341,7 +341,7 @@ void Interpreter::run_chain(Block* block) {
 
 // From now on the branch at `op` finds `to` by itself.
 void Interpreter::link(const Op* op, bool taken, Block* to) {
-    if (to->second_page != 0) return;  // its second page has to be looked at each time
+    if (to->crosses()) return;  // its second page has to be looked at each time
     Op* branch = const_cast<Op*>(op);
     branch->link_generation = state_->map_generation;
     (taken ? branch->taken : branch->fall) = to;

@@ -244,6 +244,27 @@ TEST_F(AddressSpaces, BlocksOfAnotherCodeBaseAreNotFound) {
     EXPECT_EQ(code_at(kCode)->physical, kCode);
 }
 
+// An instruction that runs over from a page into another one that is the same memory.
+TEST_F(AddressSpaces, CodeThatCrossesIntoItsOwnPageIsForgotten) {
+    store(kTable + 8, kData | kOpen);
+    store<u8>(kData + 0xfff, 0xb8);  // MOV EAX, imm32
+    Block* block = code_at(kPage + 0xfff);
+    ASSERT_NE(block, nullptr);
+    ASSERT_TRUE(writes(kPage + 40));  // none of it
+    EXPECT_TRUE(block->valid);
+    ASSERT_TRUE(writes(kPage + 1));
+    EXPECT_FALSE(block->valid);
+}
+
+TEST_F(AddressSpaces, CodeThatCrossesIntoPageZeroIsForgotten) {
+    store(kTable + 8, kOpen);
+    store<u8>(kData + 0xfff, 0xb8);  // MOV EAX, imm32
+    Block* block = code_at(kPage + 0xfff);
+    ASSERT_NE(block, nullptr);
+    ASSERT_TRUE(writes(kPage + kPageSize + 1));
+    EXPECT_FALSE(block->valid);
+}
+
 // A kernel made of chance that tells the CPU of each change as the manual wants it, in one of the ways that do: then
 // nothing may ever be seen of an older translation, nor of code that has been overwritten.
 class RandomKernel : public AddressSpaces {
