@@ -395,9 +395,11 @@ void Interpreter::step() {
     }
 }
 
-// #DB behind an instruction.
+// #DB behind an instruction: one for all of its causes, that of SYSCALL and SYSRET themselves, too (fast_call.cc).
 void Interpreter::trap(u64 causes) {
     state_->cpu.debug.dr6 |= causes;
+    EventGroup& e = state_->cpu.events;
+    if (e.exception_vector == DB) e.exception_pending = false;
     state_->raise(DB);
     fault_at(state_->cpu.general.rip);
 }

@@ -237,5 +237,42 @@ TEST_F(Debugging, GeneralDetectionFaultsBeforeTheMove) {
     EXPECT_NE(saved_flags_ & rflags::RF, 0u);
 }
 
+// The same in 64-bit mode.
+class Debugging64 : public Debugging {
+protected:
+    static constexpr u64 kTables = 0xa000, kEntry = 0x5800;
+    void SetUp() override {
+        Debugging::SetUp();
+        put(kGdt + 8, u64{0x00af9b000000ffff});
+        for (u64 vector = 0; vector < 32; ++vector) {
+            put(kIdt + 16 * vector, (kHandlers + vector) | u64{8} << 16 | u64{0x8e} << 40);
+            put(kIdt + 16 * vector + 8, u64{0});
+        }
+        put(kTables, u64{kTables + 0x1000} | 3);
+        put(kTables + 0x1000, u64{kTables + 0x2000} | 3);
+        put(kTables + 0x2000, u64{0x83});
+        CpuFile& cpu = machine_->cpu();
+        cpu.segments.idtr.limit = 511;
+        cpu.segments.seg[CS].access ^= Segment::L | Segment::DB;
+        cpu.control.cr0 |= cr0::PG;
+        cpu.control.cr3 = kTables;
+        cpu.control.cr4 = cr4::PAE;
+        cpu.control.efer = efer::LME | efer::LMA | efer::SCE;
+        cpu.msrs.star = u64{8} << 32;
+        cpu.msrs.lstar = kEntry;
+    }
+};
+
+// One #DB for all of its causes.
+TEST_F(Debugging64, DataBreakpointOfMovSsAndTheTrapOfSyscallAreOne) {
+    put(kData, u16{16});
+    watch(kData, kAccess);
+    cpu().general.gpr[RBX] = kData;
+    cpu().general.rflags |= rflags::TF;
+    EXPECT_EQ(run({0x8e, 0x13, 0x0f, 0x05, 0xf4}), 1);  // mov ss, [rbx]; syscall
+    EXPECT_EQ(saved_, kEntry);
+    EXPECT_EQ(cpu().debug.dr6 & 0x400f, 0x4001u);
+}
+
 }  // namespace
 }  // namespace dualvm
