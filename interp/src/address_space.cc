@@ -19,16 +19,17 @@ void flush_space(State& s, AddressSpace& space) {
     for (Tlb& tlb : space.tlbs) tlb.flush();
     space.tables.flush();
     space.large_regions.clear();
-    space.huge_pages_used = space.global_pages_used = false;
+    space.huge_regions.clear();
+    space.global_pages_used = false;
     code_map_changed(s, space);
     if (&space == s.space) s.forget_stack_pages();
 }
 
-void flush_page(State& s, AddressSpace& space, u64 linear) {
-    if (space.huge_pages_used) return flush_space(s, space);  // the address may name a part of 1 GiB
+// What the TLBs have of the page, and how its code is found.
+void flush_entries(State& s, AddressSpace& space, u64 linear) {
+    if (space.huge_regions.may_have(linear)) return flush_space(s, space);
     const u64 page = linear & ~kPageMask;
     // All of a large page goes, by whichever of its addresses it is named (SDM vol. 3A, 4.10.4.1).
-    space.tables.flush();
     const bool large = space.large_regions.may_have(linear);
     for (Tlb& tlb : space.tlbs) {
         if (large) {
@@ -41,6 +42,17 @@ void flush_page(State& s, AddressSpace& space, u64 linear) {
     }
     if (&space == s.space) s.forget_stack_pages();
     if (large || space.executed_pages.may_have(page)) code_map_changed(s, space);
+}
+
+void flush_page(State& s, AddressSpace& space, u64 linear) {
+    space.tables.flush();
+    flush_entries(s, space, linear);
+}
+
+// Without PCIDs CR3's low bits mean other things, or nothing (SDM vol. 3A, table 4-12), and the PCID is 0.
+bool is_of(const State& s, const AddressSpace& space, u64 pcid) {
+    if ((s.cpu.control.cr4 & cr4::PCIDE) == 0) return pcid == 0 && &space == s.space;
+    return space.holds(pcid);
 }
 
 // Calls `change` with every address space of which something is remembered.
@@ -71,7 +83,8 @@ void enter_address_space(State& s, bool keep) {
     const u64 cr3 = s.cpu.control.cr3;
     const bool pcids = (s.cpu.control.cr4 & cr4::PCIDE) != 0 && s.use.spaces;
     if (pcids && !s.space->holds(cr3 & AddressSpace::kPcidMask)) {
-        s.space->map_generation = s.map_generation;
+        // Links and recent blocks hold for one base of CS as well, and who comes back, by 64-bit code, has none.
+        s.space->map_generation = s.cpu.code_base() == 0 ? s.map_generation : 0;
         s.space->left_at = ++s.address_space_changes;
         s.space = &space_for(s, cr3 & AddressSpace::kPcidMask);
         privilege_changed(s);
@@ -92,7 +105,7 @@ void flush_tlb(State& s) {
 
 void flush_tlb_of(State& s, u64 pcid) {
     for_each_space(s, [&](AddressSpace& space) {
-        if (space.holds(pcid)) flush_space(s, space);
+        if (is_of(s, space, pcid)) flush_space(s, space);
     });
 }
 
@@ -102,9 +115,14 @@ void flush_tlb_page(State& s, u64 linear) {
     });
 }
 
+void flush_faulting_page(State& s, u64 linear) {
+    s.space->tables.forget(linear);
+    flush_entries(s, *s.space, linear);
+}
+
 void flush_tlb_page_of(State& s, u64 pcid, u64 linear) {
     for_each_space(s, [&](AddressSpace& space) {
-        if (space.holds(pcid)) flush_page(s, space, linear);
+        if (is_of(s, space, pcid)) flush_page(s, space, linear);
     });
 }
 

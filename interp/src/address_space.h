@@ -19,7 +19,7 @@ struct AddressSpace {
     TableCache tables;               // of wide (PAE and 4-level) paging
     PageFilter executed_pages{12};   // linear pages of the code that has been found since the map changed
     PageFilter large_regions{22};    // 4 MiB regions of which large pages have been used since the last flush
-    bool huge_pages_used = false;    // pages of 1 GiB, since the last flush
+    PageFilter huge_regions{30};     // the same for pages of 1 GiB
     bool global_pages_used = false;  // translations that hold in every address space
 
     // State::map_generation when it was left; 0: linear -> physical has changed since.
@@ -43,6 +43,9 @@ void enter_address_space(State& s, bool keep);
 void flush_tlb(State& s);
 void flush_tlb_of(State& s, u64 pcid);
 void flush_tlb_page(State& s, u64 linear);
+// The current PCID's of a page at which an access has faulted, so that it does not fault again once the guest has
+// repaired its tables (SDM vol. 3A, 4.10.4.1).
+void flush_faulting_page(State& s, u64 linear);
 // One page's, of a PCID that may not be the current one.
 void flush_tlb_page_of(State& s, u64 pcid, u64 linear);
 

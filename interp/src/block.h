@@ -60,16 +60,18 @@ struct ModeKey {
 };
 
 struct Block {
-    u64 rip = 0;          // as the guest sees it (EIP in a segment with a base)
-    u64 physical = 0;     // of its first byte
-    u64 second_page = 0;  // physical page of the rest of an instruction that crosses a page; 0 if none does
-    u32 mode = 0;         // ModeKey
-    u16 bytes = 0;        // length in guest memory
-    u8 count = 0;         // instructions
-    bool valid = true;    // false: the guest has overwritten its code
+    static constexpr u64 kNone = ~u64{0};  // no page; 0 is one
+    u64 rip = 0;                           // as the guest sees it (EIP in a segment with a base)
+    u64 physical = 0;                      // of its first byte
+    u64 second_page = kNone;               // physical page of the rest of an instruction that crosses a page
+    u32 mode = 0;                          // ModeKey
+    u16 bytes = 0;                         // length in guest memory
+    u8 count = 0;                          // instructions
+    bool valid = true;                     // false: the guest has overwritten its code
     Block* next_in_page = nullptr;
     Block* next_in_bucket = nullptr;
     const Insn* insns = nullptr;  // `count` of them
+    bool crosses() const { return second_page != kNone; }
     // Behind the block in memory: `count` Ops and one that goes on to the next block.
     Op* ops() { return reinterpret_cast<Op*>(this + 1); }
     const Op* ops() const { return reinterpret_cast<const Op*>(this + 1); }

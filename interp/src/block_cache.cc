@@ -140,13 +140,13 @@ Block* BlockCache::find(State& s) {
 }
 
 void BlockCache::remember(const State& s, Block* block) {
-    if (block->second_page == 0 && s.use.indirect) (*recent_)[recent_index(block->rip)] = {s.block_key, block};
+    if (!block->crosses() && s.use.indirect) (*recent_)[recent_index(block->rip)] = {s.block_key, block};
 }
 
 // What the key does not say: where an instruction's second page is now, and the limit of a segment that is not flat.
 bool BlockCache::still_fits(State& s, Block& block, u64 linear) {
     bool fits = true;
-    if (block.second_page != 0) {
+    if (block.crosses()) {
         u64 second = 0;
         const Fault kept = s.fault;
         const u64 cr2 = s.cpu.control.cr2;
@@ -209,7 +209,7 @@ Block* BlockCache::build(State& s, u64 physical) {
     if (floating) page = kFloatingBus.data();
 
     unsigned count = 0;
-    u64 offset = physical & kPageMask, bytes = 0, second_page = 0;
+    u64 offset = physical & kPageMask, bytes = 0, second_page = Block::kNone;
     const unsigned most = longest_block(physical);
     while (count < most && offset < kPageSize) {
         Insn& insn = decoded_[count];
@@ -244,7 +244,7 @@ Block* BlockCache::build(State& s, u64 physical) {
         ++count;
         bytes += insn.length;
         offset += insn.length;
-        if (second_page != 0 || ends_block(insn)) break;
+        if (second_page != Block::kNone || ends_block(insn)) break;
     }
 
     auto* block = static_cast<Block*>(allocate(sizeof(Block) + (count + 1) * sizeof(Op)));
@@ -263,7 +263,7 @@ Block* BlockCache::build(State& s, u64 physical) {
     if (!floating) {
         const u64 in_first = std::min(bytes, kPageSize - (physical & kPageMask));
         note_code(s, *block, physical, in_first);
-        if (second_page != 0) note_code(s, *block, second_page, bytes - in_first);
+        if (block->crosses()) note_code(s, *block, second_page, bytes - in_first);
     }
     return block;
 }
@@ -299,7 +299,7 @@ void BlockCache::note_code(State& s, Block& block, u64 physical, u64 size) {
         drop_store_entries(s, page, info);
     }
     info.code_lines |= line_mask(physical & kPageMask, size);
-    if (physical / kPageSize == block.physical / kPageSize) {
+    if (physical == block.physical) {  // not by page: its second one may be the same memory
         block.next_in_page = info.blocks;
         info.blocks = &block;
     } else {

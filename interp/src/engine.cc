@@ -304,7 +304,6 @@ void Interpreter::run_slice() {
                 break;
             case Leave::Budget: break;
             case Leave::Lookup:
-                s.cpu.general.rflags &= ~rflags::RF;  // lives for one instruction (SDM vol. 3B, 17.3.1.1)
                 blocks_->refresh_mode(s);
                 if (between_instructions() || at_stop()) return;
                 break;
@@ -341,7 +340,7 @@ void Interpreter::run_chain(Block* block) {
 
 // From now on the branch at `op` finds `to` by itself.
 void Interpreter::link(const Op* op, bool taken, Block* to) {
-    if (to->second_page != 0) return;  // its second page has to be looked at each time
+    if (to->crosses()) return;  // its second page has to be looked at each time
     Op* branch = const_cast<Op*>(op);
     branch->link_generation = state_->map_generation;
     (taken ? branch->taken : branch->fall) = to;
@@ -364,6 +363,9 @@ void Interpreter::step() {
         fault_at(rip);
         return;
     }
+    // It lives for one instruction, and goes before that is executed: INT n does not save it, and what IRET loads is
+    // for the instruction behind (SDM vol. 3B, 17.3.1.1).
+    s.cpu.general.rflags &= ~rflags::RF;
     watch_data(s);
     Flow flow = Flow::Fault;
     const Block* block = blocks_->find_instruction(s);
@@ -383,8 +385,6 @@ void Interpreter::step() {
         case Flow::Halt: e.halted = true; break;
         case Flow::Jump: blocks_->refresh_mode(s); break;
     }
-    if (resumed && flow != Flow::Again)
-        s.cpu.general.rflags &= ~rflags::RF;  // it lives for one instruction (SDM vol. 3B, 17.3.1.1)
     // Traps come behind the instruction; loading SS holds them back for one more (SDM vol. 3B, 17.3.1.2, 17.3.1.4).
     u64 causes = s.watched_data_hits | held;
     if (stepping && !(flow == Flow::Jump && drops_single_step(block->insns[0]))) causes |= kDr6SingleStep;
@@ -395,9 +395,11 @@ void Interpreter::step() {
     }
 }
 
-// #DB behind an instruction.
+// #DB behind an instruction: one for all of its causes, that of SYSCALL and SYSRET themselves, too (fast_call.cc).
 void Interpreter::trap(u64 causes) {
     state_->cpu.debug.dr6 |= causes;
+    EventGroup& e = state_->cpu.events;
+    if (e.exception_vector == DB) e.exception_pending = false;
     state_->raise(DB);
     fault_at(state_->cpu.general.rip);
 }

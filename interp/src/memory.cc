@@ -251,8 +251,7 @@ Walk walk(State& s, u64 linear) {
 }
 
 bool page_fault(State& s, u64 linear, u32 error_code) {
-    // The guest may repair its tables without more ado (SDM vol. 3A, 4.10.4.1).
-    s.space->tables.forget(linear);
+    flush_faulting_page(s, linear);
     s.cpu.control.cr2 = linear;
     s.raise(PF, error_code);
     return false;
@@ -305,7 +304,7 @@ bool translate_walk(State& s, u64 linear, Access access, bool user, Privilege wh
         }
     }
     if (w.page_bytes != kPageSize) s.space->large_regions.add(linear);
-    if (w.page_bytes > u64{4} << 20) s.space->huge_pages_used = true;
+    if (w.page_bytes > u64{4} << 20) s.space->huge_regions.add(linear);
     // Without CR4.PGE the bit is ignored; then a few too many are forgotten.
     if (w.depth != 0 && (w.entry[w.depth - 1] & kGlobal) != 0) s.space->global_pages_used = true;
     // Only now: entries are cached when their accessed bits are set (SDM vol. 3A, 4.10.3.1).

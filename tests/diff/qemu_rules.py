@@ -202,7 +202,8 @@ def task_trap(_case, ours, _theirs, _names):
 
 def limit_of_returns(case, ours, theirs, _names):
     """RET and IRET check that EIP is within the limit of the segment that they go to."""
-    return without_rex(case.code)[:1] in (b"\xca", b"\xcb", b"\xcf") and ours["vector"] == GENERAL_PROTECTION and (
+    return without_rex(case.code)[:1] in (b"\xca", b"\xcb", b"\xcf") and ours["vector"] in (
+        GENERAL_PROTECTION, DOUBLE_FAULT) and (
         ours["error"] == 0 and ours["ip"] == case.at["ip"] and theirs["cs"] != ours["cs"] and theirs["ip"] > 0xffff)
 
 

@@ -189,6 +189,45 @@ TEST_F(Debugging, SysenterIsSingleSteppedAsItLeavesTheTrapFlagSet) {
     EXPECT_EQ(saved_, kData);
     EXPECT_NE(cpu().debug.dr6 & 0x4000, 0u);
 }
+// RF is cleared as a software interrupt begins (SDM vol. 3B, 17.3.1.1): its handler must not carry it on.
+TEST_F(Debugging, SoftwareInterruptSavesNoResumeFlag) {
+    for (const std::vector<u8>& code : {std::vector<u8>{0xcd, 0x05, 0xf4}, {0xcc, 0xf4}}) {
+        SetUp();
+        break_at(kCode);
+        cpu().general.rflags |= rflags::RF;
+        EXPECT_EQ(run(code), code[0] == 0xcd ? 5 : 3);
+        EXPECT_EQ(saved_flags_ & rflags::RF, 0u);
+    }
+}
+// IRET gives back the RF that it finds in its frame, also if it had to be resumed itself.
+TEST_F(Debugging, IretReturnsTheResumeFlag) {
+    for (const bool resumed : {false, true}) {
+        SetUp();
+        put(kStack, u32{kCode + 1});
+        put(kStack + 4, u32{8});
+        put(kStack + 8, u32{rflags::RF | rflags::Fixed1});
+        break_at(kCode + 1);
+        if (resumed) cpu().general.rflags |= rflags::RF;
+        EXPECT_EQ(run({0xcf, 0x90, 0xf4}), -1) << resumed;
+    }
+}
+// What comes right behind an IRET saves the RF that IRET has loaded, however it was executed.
+TEST_F(Debugging, InterruptBehindIretSavesTheResumeFlagThatItLoaded) {
+    for (const u64 budget : {1, 1000}) {
+        SetUp();
+        put(kStack, u32{kCode + 3});
+        put(kStack + 4, u32{8});
+        put(kStack + 8, u32{rflags::RF | rflags::Fixed1});
+        const std::vector<u8> code = {0x90, 0x90, 0xcf, 0x90, 0xf4};
+        ASSERT_TRUE(machine_->vmem().write(kCode, code.data(), code.size()));
+        engine_->push(Groups::All);
+        for (unsigned done = 0; done < 3; done += static_cast<unsigned>(std::min<u64>(budget, 3)))
+            (void)engine_->run({.instructions = std::min<u64>(budget, 3)});
+        engine_->pull(Groups::All);
+        EXPECT_EQ(cpu().general.rip, kCode + 3);
+        EXPECT_NE(cpu().general.rflags & rflags::RF, 0u) << budget;
+    }
+}
 TEST_F(Debugging, GeneralDetectionFaultsBeforeTheMove) {
     cpu().debug.dr7 |= 0x2000;
     EXPECT_EQ(run({0x0f, 0x23, 0xc0, 0xf4}), 1);  // mov dr0, eax
@@ -196,6 +235,43 @@ TEST_F(Debugging, GeneralDetectionFaultsBeforeTheMove) {
     EXPECT_NE(cpu().debug.dr6 & 0x2000, 0u);
     EXPECT_EQ(cpu().debug.dr7 & 0x2000, 0u);
     EXPECT_NE(saved_flags_ & rflags::RF, 0u);
+}
+
+// The same in 64-bit mode.
+class Debugging64 : public Debugging {
+protected:
+    static constexpr u64 kTables = 0xa000, kEntry = 0x5800;
+    void SetUp() override {
+        Debugging::SetUp();
+        put(kGdt + 8, u64{0x00af9b000000ffff});
+        for (u64 vector = 0; vector < 32; ++vector) {
+            put(kIdt + 16 * vector, (kHandlers + vector) | u64{8} << 16 | u64{0x8e} << 40);
+            put(kIdt + 16 * vector + 8, u64{0});
+        }
+        put(kTables, u64{kTables + 0x1000} | 3);
+        put(kTables + 0x1000, u64{kTables + 0x2000} | 3);
+        put(kTables + 0x2000, u64{0x83});
+        CpuFile& cpu = machine_->cpu();
+        cpu.segments.idtr.limit = 511;
+        cpu.segments.seg[CS].access ^= Segment::L | Segment::DB;
+        cpu.control.cr0 |= cr0::PG;
+        cpu.control.cr3 = kTables;
+        cpu.control.cr4 = cr4::PAE;
+        cpu.control.efer = efer::LME | efer::LMA | efer::SCE;
+        cpu.msrs.star = u64{8} << 32;
+        cpu.msrs.lstar = kEntry;
+    }
+};
+
+// One #DB for all of its causes.
+TEST_F(Debugging64, DataBreakpointOfMovSsAndTheTrapOfSyscallAreOne) {
+    put(kData, u16{16});
+    watch(kData, kAccess);
+    cpu().general.gpr[RBX] = kData;
+    cpu().general.rflags |= rflags::TF;
+    EXPECT_EQ(run({0x8e, 0x13, 0x0f, 0x05, 0xf4}), 1);  // mov ss, [rbx]; syscall
+    EXPECT_EQ(saved_, kEntry);
+    EXPECT_EQ(cpu().debug.dr6 & 0x400f, 0x4001u);
 }
 
 }  // namespace
