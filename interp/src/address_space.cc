@@ -83,8 +83,8 @@ void enter_address_space(State& s, bool keep) {
     const u64 cr3 = s.cpu.control.cr3;
     const bool pcids = (s.cpu.control.cr4 & cr4::PCIDE) != 0 && s.use.spaces;
     if (pcids && !s.space->holds(cr3 & AddressSpace::kPcidMask)) {
-        // Links and recent blocks hold for one base of CS as well, and who comes back, by 64-bit code, has none.
-        s.space->map_generation = s.cpu.code_base() == 0 ? s.map_generation : 0;
+        // Links and recent blocks hold for one base and limit of CS as well, and who comes back is 64-bit code.
+        s.space->map_generation = s.code64() ? s.map_generation : 0;
         s.space->left_at = ++s.address_space_changes;
         s.space = &space_for(s, cr3 & AddressSpace::kPcidMask);
         privilege_changed(s);

@@ -80,9 +80,11 @@ void BlockCache::refresh_mode(State& s) {
     if ((s.cpu.control.cr0 & (cr0::EM | cr0::TS)) == 0 && s.fx.masks_x87()) mode |= ModeKey::kX87;
     if (sse && s.fx.masks_sse()) mode |= ModeKey::kSseMasked;
     mode_ = mode;
-    // The same RIP means another place when CS has another base.
-    if (s.cpu.code_base() != cs_base_) {
+    // The same RIP means another place when CS has another base, and may be none with another limit.
+    const u64 limit = s.code64() ? 0xffffffff : seg[CS].limit;  // 64-bit code has none
+    if (s.cpu.code_base() != cs_base_ || limit != cs_limit_) {
         cs_base_ = s.cpu.code_base();
+        cs_limit_ = limit;
         mapping_changed(s);
     }
     refresh_key(s);

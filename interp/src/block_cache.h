@@ -102,7 +102,7 @@ private:
 
     std::unique_ptr<RecentBlocks> recent_ = std::make_unique<RecentBlocks>();
     u32 mode_ = 0;
-    u64 cs_base_ = 0;
+    u64 cs_base_ = 0, cs_limit_ = 0;
     std::array<FetchEntry, kFetchTlb> fetch_tlb_{};
     std::unique_ptr<Decoder> decoder_;
     std::vector<Insn> decoded_;  // of the block that is being built

@@ -168,7 +168,9 @@ void pair_off(Op* ops, unsigned count, Op*& first_by_mxcsr) {
 void translate_block(Block& block, u64 code_base, const Optimisations& use) {
     Op* ops = block.ops();
     const u64 mask = (block.mode & ModeKey::kCodeMask) == ModeKey::kCode64 ? ~u64{0} : 0xffffffff;
-    const u64 page = block.crosses() ? ~u64{0} : (code_base + block.rip) / kPageSize;
+    // With limits, what is on the same page may be out of reach tomorrow: links are all as those to other pages.
+    const bool near = !block.crosses() && (block.mode & ModeKey::kFlat) != 0;
+    const u64 page = near ? (code_base + block.rip) / kPageSize : ~u64{0};
     u64 offset = 0;
     for (unsigned i = 0; i < block.count; ++i) {
         Op& op = ops[i] = Op{};

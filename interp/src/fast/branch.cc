@@ -1,6 +1,7 @@
 // Fast forms of near branches: Jcc, JMP, CALL, RET; and the way from one block to the next.
 #include <Zydis/Zydis.h>
 
+#include "../descriptors.h"
 #include "branch.h"
 #include "conditions.h"
 #include "stack.h"
@@ -159,6 +160,11 @@ Handler choose_branch(const Choice& c, Op& op) {
     const bool code64 = (c.mode & ModeKey::kCodeMask) == ModeKey::kCode64;
     // An operand-size prefix cuts RIP to 16 bits outside 64-bit mode; far branches load CS: the reference's business.
     if (insn.far_branch || insn.operand_size != (code64 ? 8 : 4)) return nullptr;
+    // A target that is out of reach is a fault of the branch, before it pushes anything (SDM vol. 2A, "JMP", "Jcc").
+    if ((c.mode & ModeKey::kFlat) == 0) return nullptr;
+    if (insn.operand_count == 1 && insn.operand[0].kind == OperandKind::Relative &&
+        !is_canonical(branch_target(insn, c.next_rip)))
+        return nullptr;
     if (const int code = jump_condition(insn.mnemonic); code >= 0) {
         return c.far_link ? by_condition<JccFar, void>(static_cast<unsigned>(code))
                           : by_condition<Jcc, void>(static_cast<unsigned>(code));

@@ -274,5 +274,30 @@ TEST_F(Debugging64, DataBreakpointOfMovSsAndTheTrapOfSyscallAreOne) {
     EXPECT_EQ(cpu().debug.dr6 & 0x400f, 0x4001u);
 }
 
+// Not debug exceptions, but what else only the whole engine shows: a branch out of reach faults itself.
+TEST_F(Debugging, BranchBeyondTheLimitFaultsWhereItIs) {
+    cpu().segments.seg[CS].limit = kHandlers + 0xfff;
+    EXPECT_EQ(run({0x31, 0xc0, 0x0f, 0x84, 0xf8, 0x3f, 0, 0, 0xf4}), 13);  // xor eax, eax; je 9000h
+    // On top is the error code.
+    EXPECT_EQ(saved_, 0u);
+    u32 from = 0;
+    ASSERT_TRUE(machine_->vmem().read_value(cpu().general.gpr[RSP] + 4, from));
+    EXPECT_EQ(from, kCode + 2);
+}
+TEST_F(Debugging64, CallToAnAddressThatIsNotCanonicalFaultsWhereItIs) {
+    constexpr u64 kHighest = 0x7fff'ffe0'0000;
+    put(kTables + 8 * 255, u64{kTables + 0x1000} | 3);
+    put(kTables + 0x1000 + 8 * 511, u64{kTables + 0x2000} | 3);
+    put(kTables + 0x2000 + 8 * 511, u64{0x83});
+    cpu().general.rip = kHighest + kCode;
+    // push rax, twice, so that the stack's page is known; pop rax, twice; call 800000000100h
+    EXPECT_EQ(run({0x50, 0x50, 0x58, 0x58, 0xe8, 0xf7, 0xb0, 0x1f, 0x00, 0xf4}), 13);
+    u64 from = 0, stack = 0;
+    ASSERT_TRUE(machine_->vmem().read_value(cpu().general.gpr[RSP] + 8, from));
+    ASSERT_TRUE(machine_->vmem().read_value(cpu().general.gpr[RSP] + 32, stack));
+    EXPECT_EQ(from, kHighest + kCode + 4);
+    EXPECT_EQ(stack, kStack);
+}
+
 }  // namespace
 }  // namespace dualvm

@@ -259,5 +259,17 @@ TEST_F(MultiStep, ExpandDownStackOf64Kibibytes) {
     expect_fault({0x50}, SS_);
 }
 
+// A segment that has become smaller, at the same base: blocks found before lie beyond its limit now.
+TEST_F(MultiStep, CodeBeyondALimitThatHasShrunk) {
+    protected_mode();
+    store<u8>(kCode, 0xc3);  // RET
+    seg(CS).limit = 0xfffff;
+    ASSERT_TRUE(fetch(kCode));
+    ASSERT_TRUE(fetch(kCode));
+    seg(CS).limit = kCode - 1;
+    EXPECT_FALSE(fetch(kCode));
+    EXPECT_EQ(s().fault.vector, GP);
+}
+
 }  // namespace
 }  // namespace dualvm::interp
