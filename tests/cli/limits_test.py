@@ -1,9 +1,11 @@
 """Limits (status 12): instructions, time, signals."""
 
 import json
+import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 from cli import DUALVM, LIMIT, SECONDS, CliTest, guest, main, run_guest
 
@@ -45,8 +47,19 @@ class Signals(CliTest):
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                    **options)
         self.addCleanup(process.kill)
-        time.sleep(0.3)
+        self.wait_until_caught(process, signal.SIGINT)
         return process
+
+    def wait_until_caught(self, process, number):
+        """However long it takes to get there."""
+        end = time.monotonic() + SECONDS
+        while process.poll() is None and time.monotonic() < end:
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+            caught = int(re.search(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)[1], 16)
+            if caught >> (number - 1) & 1:
+                return
+            time.sleep(0.02)
+        self.fail(f"{number.name} is not caught")
 
     def test_signals_end_the_run(self):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
