@@ -1,7 +1,10 @@
 #include "block_cache.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
+#include <new>
 
 #include "decoder.h"
 #include "fast/branch.h"
@@ -46,10 +49,16 @@ BlockCache::BlockCache(State& state, u64 bytes)
     state.recent = recent_.get();
     u64 pages = VMem::kHoleEnd / kPageSize;  // a device's memory can come to lie anywhere below
     for (const MemoryRegion& r : state.machine->vmem().regions()) pages = std::max(pages, r.end() / kPageSize);
-    // calloc: of these tables only the parts that are used cost memory.
+    // Mapped: of this table only the parts that are used cost memory, and time. (Where calloc is a sanitizer's it fills
+    // all of it.)
     pages_ = pages;
-    page_info_ = std::unique_ptr<PageInfo, FreeDeleter>(static_cast<PageInfo*>(std::calloc(pages, sizeof(PageInfo))));
+    const std::size_t size = pages * sizeof(PageInfo);
+    void* mapped = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapped == MAP_FAILED) throw std::bad_alloc();
+    page_info_ = std::unique_ptr<PageInfo, Unmapper>(static_cast<PageInfo*>(mapped), {size});
 }
+
+void BlockCache::Unmapper::operator()(void* p) const { munmap(p, bytes); }
 
 BlockCache::~BlockCache() = default;
 
@@ -197,9 +206,9 @@ unsigned BlockCache::longest_block(u64 physical) {
 // Decodes from `physical` on. Returns nullptr with the fault if the first instruction cannot be fetched or decoded; a
 // later one that cannot just ends the block.
 Block* BlockCache::build(State& s, u64 physical) {
-    if (arena_bytes_ - arena_used_ < kLargestBlock) forget_all(s);
+    if (arena_bytes_ - arena_used_ < kLargestBlock) make_room(s);
     if (decoder_->full()) {
-        forget_all(s);
+        make_room(s);
         decoder_->forget();
     }
 
@@ -399,10 +408,16 @@ void BlockCache::forget_blocks() {
     count_event(emptied_);
 }
 
-void BlockCache::forget_all(State& s) {
+void BlockCache::make_room(State& s) {
     forget_blocks();
     s.map_generation = new_generation(s);
     refresh_key(s);
+}
+
+void BlockCache::forget_all(State& s) {
+    make_room(s);
+    built_of_late_.fill(0);  // other code now, perhaps
+    until_halved_ = kBuiltOfLate;
 }
 
 void BlockCache::add_statistics(std::map<std::string, u64>& named) const {

@@ -73,9 +73,13 @@ private:
         Block* blocks;   // those whose first byte lies in this page
         u64 stored_at;   // kOnePlace and the linear page under which a TLB may have an entry for stores; or another:
     };
-    static constexpr u64 kNowhere = 0, kOnePlace = 1, kSeveralPlaces = 2;  // kNowhere: what calloc leaves
+    static constexpr u64 kNowhere = 0, kOnePlace = 1, kSeveralPlaces = 2;  // kNowhere: what mapping leaves
     struct FreeDeleter {
         void operator()(void* p) const { std::free(p); }
+    };
+    struct Unmapper {
+        std::size_t bytes;
+        void operator()(void* p) const;
     };
     static constexpr unsigned kBuiltOfLate = 2048;
     static constexpr std::size_t kFetchTlb = 256, kBucketBits = 15, kBuckets = std::size_t{1} << kBucketBits;
@@ -84,6 +88,7 @@ private:
     void refresh_key(State& s) const { s.block_key = u64{s.map_generation} << 32 | mode_; }
     u32 new_generation(State& s);
     void forget_blocks();
+    void make_room(State& s);
     // The upper bits of the product, on which all of the three have an effect.
     static std::size_t bucket_index(u64 physical, u64 rip, u32 mode) {
         const u64 mixed = physical ^ (rip / kPageSize << 32) ^ (u64{mode} << 52);
@@ -109,7 +114,7 @@ private:
     std::unique_ptr<u8, FreeDeleter> arena_;
     u64 arena_bytes_, arena_used_ = 0;
     std::vector<Block*> buckets_;
-    std::unique_ptr<PageInfo, FreeDeleter> page_info_;  // by physical page
+    std::unique_ptr<PageInfo, Unmapper> page_info_;  // by physical page
     u64 pages_ = 0;
     std::array<u16, 1024> built_of_late_{};  // blocks, by page
     unsigned until_halved_ = kBuiltOfLate;
