@@ -112,7 +112,7 @@ struct Switching : testing::Test {
 
 TEST_F(Switching, AGuestIsHandedOverAfterExactlySoManyInstructions) {
     make(SwitchPlan{.rules = {{{Kind::Instructions, 1000}, "b"}}});
-    engine->run({.host_time = 1'000'000});
+    engine->run({.host_time = 50'000'000});
     EXPECT_EQ(a->executed, 1000u);
     EXPECT_GT(b->cpu.general.rip, 1000u);
     EXPECT_EQ(engine->active(), 1u);
@@ -150,12 +150,12 @@ TEST_F(Switching, TheWholeBudgetIsUsedAndNotMore) {
 
 TEST_F(Switching, TheBudgetsTimeIsKeptWhileStepping) {
     make(SwitchPlan{.rules = {{{Kind::Rip, kUnlimited}, "b"}}});
-    EXPECT_EQ(engine->run({.host_time = 1'000'000}).kind, ExitKind::BudgetUsed);
+    EXPECT_EQ(engine->run({.host_time = 50'000'000}).kind, ExitKind::BudgetUsed);
 }
 
 TEST_F(Switching, InstructionsOfAnEngineThatOnlyStepsAreCountedByStepping) {
     make(SwitchPlan{.rules = {{{Kind::Instructions, 3}, "b"}, {{Kind::Instructions, 4}, "a"}}}, Capabilities{}, true);
-    engine->run({.host_time = 1'000'000});
+    engine->run({.host_time = 50'000'000});
     EXPECT_EQ(b->executed, 4u);
     EXPECT_EQ(a->cpu.general.rip, a->executed + 4);
 }
@@ -170,14 +170,14 @@ TEST_F(Switching, ASteppedAccessCountsOnceTheMachineHasHandledIt) {
     EXPECT_EQ(engine->run({.instructions = 1}).kind, ExitKind::SingleStep);
     EXPECT_EQ(b->finished, 1u);
     EXPECT_EQ(b->executed, 1u);
-    engine->run({.host_time = 1'000'000});
+    engine->run({.host_time = 50'000'000});
     EXPECT_EQ(b->executed, 2u);
     EXPECT_EQ(engine->active(), 0u);
 }
 
 TEST_F(Switching, AnAddressIsStoppedAtBeforeItsInstruction) {
     make(SwitchPlan{.rules = {{{Kind::Rip, 0x40}, "b"}}});
-    engine->run({.host_time = 1'000'000});
+    engine->run({.host_time = 50'000'000});
     EXPECT_EQ(a->cpu.general.rip, 0x40u);
 }
 
@@ -186,7 +186,7 @@ TEST_F(Switching, ACr3OfAnyOtherValueIsAChange) {
     engine->run({.instructions = 5});
     EXPECT_EQ(engine->active(), 0u);
     a->cpu.control.cr3 = 0x1000;
-    engine->run({.host_time = 1'000'000});
+    engine->run({.host_time = 50'000'000});
     EXPECT_EQ(a->executed, 6u);
     EXPECT_EQ(engine->active(), 1u);
 }
@@ -202,7 +202,7 @@ TEST_F(Switching, ARingIsWatchedForByStepping) {
     a->cpu.control.cr0 = cr0::PE;
     a->cpu.segments.seg[SS].access = Segment::DplMask;
     a->raises_at = 8;
-    engine->run({.host_time = 1'000'000});
+    engine->run({.host_time = 50'000'000});
     EXPECT_EQ(a->executed, 8u);
     EXPECT_EQ(engine->active(), 1u);
 }
@@ -216,7 +216,7 @@ TEST_F(Switching, AProgramsEndIsWatchedForByTheEngineItself) {
     a->cpu.segments.seg[CS].access = Segment::L;
     a->cpu.segments.seg[SS].access = Segment::DplMask;
     a->raises_at = 8;
-    engine->run({.host_time = 1'000'000});
+    engine->run({.host_time = 50'000'000});
     EXPECT_EQ(a->budgets.front().until, Until::Kernel);
     EXPECT_GT(a->budgets.front().instructions, 1u);
     EXPECT_EQ(a->executed, 8u);
@@ -229,7 +229,7 @@ TEST_F(Switching, APortWriteIsTheMachinesBeforeTheGuestIsHandedOver) {
     Exit exit = engine->run({});
     EXPECT_EQ(exit.kind, ExitKind::PortWrite);
     EXPECT_EQ(engine->active(), 0u);
-    engine->run({.host_time = 1'000'000});
+    engine->run({.host_time = 50'000'000});
     EXPECT_EQ(a->executed, 10u);
     EXPECT_EQ(engine->active(), 1u);
 }
@@ -243,7 +243,7 @@ TEST_F(Switching, APortWriteThatTheEngineHandlesItselfIsHeardOfBesideOtherObserv
     EXPECT_EQ(engine->run({}).kind, ExitKind::Attention);
     EXPECT_EQ(heard, 1u);
     machine->clear_attention();
-    engine->run({.host_time = 1'000'000});
+    engine->run({.host_time = 50'000'000});
     EXPECT_EQ(a->executed, 10u);
     EXPECT_EQ(engine->active(), 1u);
     Exit other{.kind = ExitKind::Halt};
@@ -268,7 +268,7 @@ TEST_F(Switching, TimeIsTheHosts) {
 TEST_F(Switching, AHandOverToTheEngineThatHasTheGuestIsNone) {
     make(SwitchPlan{.rules = {{{Kind::Instructions, 5}, "a"}, {{Kind::Instructions, 5}, "b"}}});
     const u64 pushes = a->pushes;
-    engine->run({.host_time = 1'000'000});
+    engine->run({.host_time = 50'000'000});
     EXPECT_EQ(a->executed, 10u);
     EXPECT_EQ(a->pushes, pushes);
     EXPECT_EQ(engine->hand_overs(), 1u);
@@ -278,7 +278,7 @@ TEST_F(Switching, AHaltedGuestIsHandedOverToo) {
     make(SwitchPlan{.rules = {{{Kind::Instructions, 5}, "b"}}});
     a->halts_at = 5;
     EXPECT_EQ(engine->run({}).kind, ExitKind::Halt);
-    engine->run({.host_time = 1'000'000});
+    engine->run({.host_time = 50'000'000});
     EXPECT_EQ(engine->active(), 1u);
 }
 
@@ -300,7 +300,7 @@ TEST_F(Switching, AKickIsHeardWhoeverHasTheGuest) {
 
 TEST_F(Switching, StatisticsAreTheSumAndTellOfTheHandOvers) {
     make(SwitchPlan{.rules = {{{Kind::Instructions, 5}, "b"}}});
-    engine->run({.host_time = 1'000'000});
+    engine->run({.host_time = 50'000'000});
     const EngineStatistics statistics = engine->statistics();
     EXPECT_EQ(statistics.pulls, a->pulls + b->pulls);
     EXPECT_EQ(statistics.exits[static_cast<std::size_t>(ExitKind::Halt)], 2u);
