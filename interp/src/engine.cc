@@ -399,7 +399,10 @@ void Interpreter::step() {
 void Interpreter::trap(u64 causes) {
     state_->cpu.debug.dr6 |= causes;
     EventGroup& e = state_->cpu.events;
-    if (e.exception_vector == DB) e.exception_pending = false;
+    if (e.exception_pending && e.exception_vector == DB) {
+        e.exception_pending = false;
+        e.exception_vector = 0;  // nothing stays behind in CpuFile of what is delivered
+    }
     state_->raise(DB);
     fault_at(state_->cpu.general.rip);
 }
