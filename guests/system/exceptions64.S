@@ -113,6 +113,7 @@ raise_exceptions:
     xor esi, esi
     xor edx, edx
     call interrupt_gate
+    cmp eax, eax                   // no flag is left undefined in the frame, which engines are compared by
     mov esp, NO_PAGE
     fault "#DF: #PF without a stack", 8, 0, mov rax, [rsp]
 

@@ -289,8 +289,10 @@ void KvmEngine::transfer_in(Groups groups) {
 void KvmEngine::transfer_out(Groups groups) {
     const CpuFile& cpu = machine_.cpu();
     finish_access();
-    auto done = transfer_.push(vcpu_, cpu, groups);
-    if (!done) deferred_ = failure(done.error().text);
+    if (auto done = transfer_.push(vcpu_, cpu, groups); !done) {
+        deferred_ = failure(done.error().text);
+        deferred_->rip = cpu.general.rip;
+    }
     // kvm_run speaks of the state at the last exit; whether an interrupt is possible now is known from the new one.
     kvm_run& run = vcpu_.run();
     // A TPR of that class may have lower bits, which a write to CR8 clears (SDM vol. 3A, 10.8.6.1).

@@ -211,6 +211,11 @@ private:
                 text = fmt::format("breakpoint at {:#x}", exit.rip);
                 return ended(ExitStatus::Limit, "breakpoint", std::move(text), std::move(exit));
             default: {
+                if (exit.byte_count == 0) {  // it is not about an instruction
+                    text = fmt::format("the engine '{}' could not go on at {:#x}: {}", engine_.name(), exit.rip,
+                                       exit.text);
+                    return ended(ExitStatus::EngineFailure, "engine-failure", std::move(text), std::move(exit));
+                }
                 std::string bytes;
                 for (unsigned i = 0; i < exit.byte_count; ++i) bytes += fmt::format(" {:02x}", exit.bytes[i]);
                 text = fmt::format("the engine '{}' could not execute the instruction at {:#x}: {}; bytes{}",

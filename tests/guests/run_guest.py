@@ -80,6 +80,7 @@ PROBE_ROWS = {
     "syscall from ring 3": "syscall_ring3",
     "int n from ring 3": "int_n_ring3",
     "32-bit paging": "paging32",
+    "PCIDs": "pcid",
     "writes across pages that fault whole at ring 0": "split_write_ring0",
 }
 # What probe does not measure and kvm_pvm does not do; found by these guests.

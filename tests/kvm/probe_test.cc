@@ -29,7 +29,7 @@ TEST(Probe, HasTheRowsThatTestsAndBenchmarksLookFor) {
     const auto report = probe_kvm({});
     if (!report) GTEST_SKIP() << report.error().text;
     for (const char* id : {"api_version", "kind", "speed_native", "speed_ring3_64", "speed_ring0_64", "cost_out_ring0",
-                           "syscall_ring3", "int_n_ring3", "paging32", "split_write_ring0", "fwait_ring0",
+                           "syscall_ring3", "int_n_ring3", "paging32", "pcid", "split_write_ring0", "fwait_ring0",
                            "single_step_ring3", "fresh_page_tables", "interrupt_injection"}) {
         EXPECT_NE(report->find(id), nullptr) << id;
     }

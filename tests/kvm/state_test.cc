@@ -233,6 +233,17 @@ TEST_F(State, AStateThatKvmRefusesIsReportedByTheNextRun) {
     EXPECT_NE(exit.text.find("KVM_SET_SREGS"), std::string::npos) << exit.text;
 }
 
+TEST_F(State, ACr4BitThatThisKvmLacksIsNamed) {
+    long_mode();
+    START_ENGINE();
+    constexpr u64 kVmxe = 1u << 13;  // a feature that the CPU model has not, and so no KVM gives
+    cpu().control.cr4 |= kVmxe | cr4::PGE;
+    engine->push(Groups::Control);
+    const Exit exit = engine->run({.host_time = 1'000'000});
+    EXPECT_EQ(exit.kind, ExitKind::Failure);
+    EXPECT_NE(exit.text.find("for its bits 0x2000,"), std::string::npos) << exit.text;
+}
+
 TEST_F(State, TransfersAreCounted) {
     long_mode();
     START_ENGINE();

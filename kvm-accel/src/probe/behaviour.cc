@@ -82,6 +82,14 @@ void report_paging32(Report& report, const KvmDevice& device) {
     report.yes_no(id, what, pushed && end.done(), end.done() ? "" : end.text() + ": such guests need --engine=interp");
 }
 
+void report_pcid(Report& report, const KvmDevice& device) {
+    const char *id = "pcid", *what = "process-context identifiers can be turned on (CR4.PCIDE)";
+    auto lab = ready(report, device, id, what, LabMode::Long64, 0, piece::pcid);
+    if (!lab) return;
+    const LabEnd end = lab->run();
+    report.yes_no(id, what, end.done(), end.done() ? "" : end.text());
+}
+
 void report_cpuid_masks(Report& report, const KvmDevice& device) {
     for (unsigned ring : {0u, 3u}) {
         const std::string id = fmt::format("cpuid_masks_ring{}", ring);
@@ -145,6 +153,7 @@ void report_privileged(Report& report, const KvmDevice& device) {
     report_int_n(report, device);
     report_cli(report, device);
     report_paging32(report, device);
+    report_pcid(report, device);
     report_cpuid_masks(report, device);
     report_emulation(report, device);
 }

@@ -106,6 +106,13 @@ piece paging32
 end_piece paging32
     .code64
 
+piece pcid
+    mov %cr4, %rax
+    bts $17, %rax
+    mov %rax, %cr4
+    done
+end_piece pcid
+
 // ECX of CPUID leaf 1 goes to user space.
 piece cpuid_features
     mov $1, %eax

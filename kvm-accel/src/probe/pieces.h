@@ -8,7 +8,7 @@
 // clang-format off
 #define DUALVM_PROBE_PIECES(X) \
     X(handlers) X(loop) X(loop16) X(nops) X(out_loop) X(cpuid_loop) X(ud2_loop) X(ud2_handler) X(syscall) \
-    X(syscall_entry) X(int_n) X(cli) X(paging32) X(cpuid_features) X(read_loop) X(split_write) X(forever) \
+    X(syscall_entry) X(int_n) X(cli) X(paging32) X(pcid) X(cpuid_features) X(read_loop) X(split_write) X(forever) \
     X(count_handler) X(fwait) X(fninit) X(fxsave) X(cmpxchg16b) X(movbe) X(popcnt) X(movdqa) X(paddb) X(rdrand) \
     X(clwb)
 // clang-format on
