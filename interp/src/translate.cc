@@ -48,6 +48,7 @@ FlagUse flag_use(const Insn& insn) {
         case ZYDIS_MNEMONIC_CMP:
         case ZYDIS_MNEMONIC_TEST:
         case ZYDIS_MNEMONIC_NEG:
+        case ZYDIS_MNEMONIC_POPCNT:
         case ZYDIS_MNEMONIC_COMISS:
         case ZYDIS_MNEMONIC_UCOMISS:
         case ZYDIS_MNEMONIC_COMISD:
@@ -112,7 +113,8 @@ Handler choose(const Insn& insn, const Position& at, u32 mode, const Optimisatio
         op.fall = nullptr;
     }
     if (fast::moves_stack_pointer(insn)) return fast::choose_stack(choice, op);
-    for (auto family : {fast::choose_move, fast::choose_arithmetic, fast::choose_shift, fast::choose_branch}) {
+    for (auto family : {fast::choose_move, fast::choose_arithmetic, fast::choose_shift, fast::choose_bit,
+                        fast::choose_exchange, fast::choose_branch}) {
         if (Handler handler = family(choice, op)) return handler;
     }
     if (use.sse && (mode & ModeKey::kX87) != 0) {
@@ -194,7 +196,7 @@ void translate_block(Block& block, u64 code_base, const Optimisations& use) {
         Op& op = ops[i];
         Handler handler = nullptr;
         bool by_mxcsr = false;
-        if (use.fast && (block.mode & ModeKey::kPlain) != 0 && !insn.lock) {
+        if (use.fast && (block.mode & ModeKey::kPlain) != 0) {
             const u64 rip = (block.rip + op.rip_offset) & mask;
             const Position at{.rip = rip, .next_rip = (rip + op.length) & mask, .page = page, .code_base = code_base};
             handler = choose(insn, at, block.mode, use, flags_live, op, by_mxcsr);

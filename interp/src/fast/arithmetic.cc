@@ -78,22 +78,29 @@ Handler choose_imul_sized(const Choice& c, Op& op) {
     });
 }
 
+// Those with RDX:RAX, of 32 and 64 bits.
+template <class Operation>
+Handler choose_wide(const Choice& c, Op& op) {
+    const Operand& a = c.insn->operand[0];
+    if (a.size < 4) return nullptr;
+    if (a.kind == OperandKind::Memory) {
+        return by_form(c.form, [&]<Form kForm>() -> Handler {
+            return a.size == 4 ? single<wide_memory<Operation, u32, kForm>>
+                               : single<wide_memory<Operation, u64, kForm>>;
+        });
+    }
+    op.dst = register_offset(a);
+    return a.size == 4 ? single<wide_register<Operation, u32>> : single<wide_register<Operation, u64>>;
+}
+
 Handler choose_imul(const Choice& c, Op& op) {
-    if (c.insn->operand_count < 2) return nullptr;  // RDX:RAX form: the reference
+    if (c.insn->operand_count == 1) return choose_wide<Multiply<ImulWide>>(c, op);
     switch (c.insn->operand[0].size) {
         case 2: return choose_imul_sized<u16>(c, op);
         case 4: return choose_imul_sized<u32>(c, op);
         case 8: return choose_imul_sized<u64>(c, op);
         default: return nullptr;
     }
-}
-
-// MUL, DIV and IDIV by a register of 32 or 64 bits.
-Handler choose_wide(const Choice& c, Op& op, Handler narrow, Handler wide) {
-    const Operand& a = c.insn->operand[0];
-    if (a.kind != OperandKind::Gpr || a.size < 4) return nullptr;
-    op.dst = register_offset(a);
-    return a.size == 4 ? narrow : wide;
 }
 
 }  // namespace
@@ -114,9 +121,9 @@ Handler choose_arithmetic(const Choice& c, Op& op) {
         case ZYDIS_MNEMONIC_NEG: return choose_unary<Neg>(c, op);
         case ZYDIS_MNEMONIC_NOT: return choose_not(c, op);
         case ZYDIS_MNEMONIC_IMUL: return choose_imul(c, op);
-        case ZYDIS_MNEMONIC_MUL: return choose_wide(c, op, single<mul_register<u32>>, single<mul_register<u64>>);
-        case ZYDIS_MNEMONIC_DIV: return choose_wide(c, op, single<div_register<u32>>, single<div_register<u64>>);
-        case ZYDIS_MNEMONIC_IDIV: return choose_wide(c, op, single<idiv_register<u32>>, single<idiv_register<u64>>);
+        case ZYDIS_MNEMONIC_MUL: return choose_wide<Multiply<MulWide>>(c, op);
+        case ZYDIS_MNEMONIC_DIV: return choose_wide<Divide>(c, op);
+        case ZYDIS_MNEMONIC_IDIV: return choose_wide<DivideSigned>(c, op);
         default: return nullptr;
     }
 }

@@ -123,42 +123,72 @@ DUALVM_STEP imul_memory(DUALVM_STEP_ARGUMENTS) {
     return true;
 }
 
-// MUL r: RDX:RAX := RAX * src. CF = OF = the upper half is not zero; the others untouched.
-template <class T>
-DUALVM_STEP mul_register(DUALVM_STEP_ARGUMENTS) {
-    T low = get<T>(s, 8 * RAX), high = 0;
-    u8 overflow = 0;
-    asm("mul %3\n\tseto %2" : "+a"(low), "=d"(high), "=r"(overflow) : "r"(get<T>(s, op->dst)) : "cc");
-    set<T>(s, 8 * RAX, low);
-    set<T>(s, 8 * RDX, high);
-    flags = (flags & ~u32{0x1ff}) | (overflow ? 0x101u : 0u);
-    return true;
-}
-
-// DIV r of 32 and 64 bits where the quotient fits; #DE is the reference's business. Flags are undefined: left alone.
-template <class T>
-DUALVM_STEP div_register(DUALVM_STEP_ARGUMENTS) {
-    const T divisor = get<T>(s, op->dst), high = get<T>(s, 8 * RDX);
-    if (high >= divisor) return false;
-    T quotient = get<T>(s, 8 * RAX), remainder = high;
-    asm("div %2" : "+a"(quotient), "+d"(remainder) : "r"(divisor) : "cc");
-    set<T>(s, 8 * RAX, quotient);
-    set<T>(s, 8 * RDX, remainder);
-    return true;
-}
-
-// IDIV r where RDX is the sign of RAX, as CDQ and CQO leave it, and the division cannot overflow.
-template <class T>
-DUALVM_STEP idiv_register(DUALVM_STEP_ARGUMENTS) {
-    using Signed = std::make_signed_t<T>;
-    const auto dividend = static_cast<Signed>(get<T>(s, 8 * RAX)), divisor = static_cast<Signed>(get<T>(s, op->dst));
-    const auto sign = static_cast<T>(dividend >> (8 * sizeof(T) - 1));
-    if (__builtin_expect(get<T>(s, 8 * RDX) != sign || divisor == 0 || divisor == -1, 0)) {
-        return false;
+// MUL, IMUL with one operand: RDX:RAX := RAX * b. CF = OF = the upper half says something; the others untouched.
+struct MulWide {
+    template <class T>
+    static bool multiply(T& low, T& high, T b) {
+        u8 overflow = 0;
+        asm("mul %3\n\tseto %2" : "+a"(low), "=d"(high), "=r"(overflow) : "r"(b) : "cc");
+        return overflow != 0;
     }
-    set<T>(s, 8 * RAX, static_cast<T>(dividend / divisor));
-    set<T>(s, 8 * RDX, static_cast<T>(dividend % divisor));
-    return true;
+};
+struct ImulWide {
+    template <class T>
+    static bool multiply(T& low, T& high, T b) {
+        u8 overflow = 0;
+        asm("imul %3\n\tseto %2" : "+a"(low), "=d"(high), "=r"(overflow) : "r"(b) : "cc");
+        return overflow != 0;
+    }
+};
+template <class Product>
+struct Multiply {
+    template <class T>
+    static bool run(State* s, T b, u32& flags) {
+        T low = get<T>(s, 8 * RAX), high = 0;
+        const bool overflow = Product::template multiply<T>(low, high, b);
+        set<T>(s, 8 * RAX, low);
+        set<T>(s, 8 * RDX, high);
+        flags = (flags & ~u32{0x1ff}) | (overflow ? 0x101u : 0u);
+        return true;
+    }
+};
+
+// DIV where the quotient fits; #DE is the reference's business. Flags are undefined: left alone.
+struct Divide {
+    template <class T>
+    static bool run(State* s, T divisor, u32&) {
+        const T high = get<T>(s, 8 * RDX);
+        if (high >= divisor) return false;
+        T quotient = get<T>(s, 8 * RAX), remainder = high;
+        asm("div %2" : "+a"(quotient), "+d"(remainder) : "r"(divisor) : "cc");
+        set<T>(s, 8 * RAX, quotient);
+        set<T>(s, 8 * RDX, remainder);
+        return true;
+    }
+};
+
+// IDIV where RDX is the sign of RAX, as CDQ and CQO leave it, and the division cannot overflow.
+struct DivideSigned {
+    template <class T>
+    static bool run(State* s, T b, u32&) {
+        using Signed = std::make_signed_t<T>;
+        const auto dividend = static_cast<Signed>(get<T>(s, 8 * RAX)), divisor = static_cast<Signed>(b);
+        const auto sign = static_cast<T>(dividend >> (8 * sizeof(T) - 1));
+        if (__builtin_expect(get<T>(s, 8 * RDX) != sign || divisor == 0 || divisor == -1, 0)) return false;
+        set<T>(s, 8 * RAX, static_cast<T>(dividend / divisor));
+        set<T>(s, 8 * RDX, static_cast<T>(dividend % divisor));
+        return true;
+    }
+};
+
+template <class Operation, class T>
+DUALVM_STEP wide_register(DUALVM_STEP_ARGUMENTS) {
+    return Operation::template run<T>(s, get<T>(s, op->dst), flags);
+}
+template <class Operation, class T, Form kForm>
+DUALVM_STEP wide_memory(DUALVM_STEP_ARGUMENTS) {
+    const u8* m = host_to_read<sizeof(T)>(s, address<kForm>(s, op));
+    return m != nullptr && Operation::template run<T>(s, load<T>(m), flags);
 }
 
 }  // namespace dualvm::interp::fast

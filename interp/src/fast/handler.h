@@ -223,6 +223,8 @@ Handler choose_move(const Choice& choice, Op& op);
 Handler choose_stack(const Choice& choice, Op& op);
 bool moves_stack_pointer(const Insn& insn);
 Handler choose_shift(const Choice& choice, Op& op);
+Handler choose_bit(const Choice& choice, Op& op);
+Handler choose_exchange(const Choice& choice, Op& op);
 Handler choose_branch(const Choice& choice, Op& op);
 Handler choose_sse_move(const Choice& choice, Op& op);
 Handler choose_sse_integer(const Choice& choice, Op& op);

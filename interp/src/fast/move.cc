@@ -1,4 +1,4 @@
-// Fast forms of MOV MOVZX MOVSX MOVSXD LEA XCHG BSWAP, CBW.. CQO, CMOVcc SETcc, NOP: choosing them.
+// Fast forms of MOV MOVZX MOVSX MOVSXD LEA BSWAP, CBW.. CQO, CMOVcc SETcc, NOP: choosing them.
 #include "move.h"
 
 #include <Zydis/Zydis.h>
@@ -122,14 +122,6 @@ Handler choose_lea(const Choice& c, Op& op) {
     });
 }
 
-Handler choose_xchg(const Choice& c, Op& op) {
-    const Operand &a = c.insn->operand[0], &b = c.insn->operand[1];
-    if (a.kind != OperandKind::Gpr || b.kind != OperandKind::Gpr) return nullptr;
-    op.dst = register_offset(a);
-    op.src = register_offset(b);
-    return by_size(a.size, []<class T>() -> Handler { return single<xchg_registers<T>>; });
-}
-
 Handler choose_cmov(const Choice& c, Op& op, unsigned condition_code) {
     const Operand &a = c.insn->operand[0], &b = c.insn->operand[1];
     op.dst = register_offset(a);
@@ -170,7 +162,6 @@ Handler choose_move(const Choice& c, Op& op) {
         case ZYDIS_MNEMONIC_MOVSX:
         case ZYDIS_MNEMONIC_MOVSXD: return choose_extend(c, op, true);
         case ZYDIS_MNEMONIC_LEA: return choose_lea(c, op);
-        case ZYDIS_MNEMONIC_XCHG: return choose_xchg(c, op);
         case ZYDIS_MNEMONIC_BSWAP:
             op.dst = register_offset(insn.operand[0]);
             if (insn.operand[0].size == 8) return single<bswap<u64>>;

@@ -1,4 +1,4 @@
-// Steps of MOV MOVZX MOVSX MOVSXD LEA XCHG BSWAP, CBW.. CQO.
+// Steps of MOV MOVZX MOVSX MOVSXD LEA BSWAP, CBW.. CQO.
 #pragma once
 
 #include "handler.h"
@@ -59,14 +59,6 @@ DUALVM_STEP extend_load(DUALVM_STEP_ARGUMENTS) {
 template <class T, Form kForm>
 DUALVM_STEP lea(DUALVM_STEP_ARGUMENTS) {
     set<T>(s, op->dst, static_cast<T>(address<kForm>(s, op)));
-    return true;
-}
-
-template <class T>
-DUALVM_STEP xchg_registers(DUALVM_STEP_ARGUMENTS) {
-    const T a = get<T>(s, op->dst), b = get<T>(s, op->src);
-    set<T>(s, op->dst, b);
-    set<T>(s, op->src, a);
     return true;
 }
 

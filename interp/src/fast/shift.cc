@@ -1,4 +1,4 @@
-// Fast forms of ROL ROR SHL SHR SAR, SHLD and SHRD, BT: choosing them.
+// Fast forms of ROL ROR SHL SHR SAR, SHLD and SHRD: choosing them.
 #include "shift.h"
 
 #include <Zydis/Zydis.h>
@@ -42,18 +42,6 @@ Handler choose_double_shift(const Choice& c, Op& op) {
     return a.size == 8 ? single<double_shift_cl<Operation, u64>> : single<double_shift_cl<Operation, u32>>;
 }
 
-Handler choose_bit_test(const Choice& c, Op& op) {
-    const Operand &a = c.insn->operand[0], &b = c.insn->operand[1];
-    if (a.kind != OperandKind::Gpr || a.size < 4) return nullptr;
-    op.dst = register_offset(a);
-    if (b.kind == OperandKind::Immediate) {
-        op.imm = b.imm;
-        return a.size == 8 ? single<bt_immediate<u64>> : single<bt_immediate<u32>>;
-    }
-    op.src = register_offset(b);
-    return a.size == 8 ? single<bt_register<u64>> : single<bt_register<u32>>;
-}
-
 }  // namespace
 
 Handler choose_shift(const Choice& c, Op& op) {
@@ -65,7 +53,6 @@ Handler choose_shift(const Choice& c, Op& op) {
         case ZYDIS_MNEMONIC_SAR: return choose_simple_shift<Sar>(c, op);
         case ZYDIS_MNEMONIC_SHLD: return choose_double_shift<Shld>(c, op);
         case ZYDIS_MNEMONIC_SHRD: return choose_double_shift<Shrd>(c, op);
-        case ZYDIS_MNEMONIC_BT: return choose_bit_test(c, op);
         default: return nullptr;
     }
 }

@@ -1,4 +1,4 @@
-// Steps of ROL ROR SHL SHR SAR, SHLD SHRD, BT.
+// Steps of ROL ROR SHL SHR SAR, SHLD SHRD.
 #pragma once
 
 #include "handler.h"
@@ -53,24 +53,6 @@ DUALVM_STEP double_shift_cl(DUALVM_STEP_ARGUMENTS) {
     T a = get<T>(s, op->dst);
     Operation::with_flags(a, get<T>(s, op->src), get<u8>(s, 8 * RCX), flags);
     set<T>(s, op->dst, a);
-    return true;
-}
-
-// BT register, register or immediate: CF := the bit; the others as the host leaves them (ZF unchanged, SDM "BT").
-template <class T>
-inline void bit_test(T a, T index, u32& flags) {
-    asm(DUALVM_RESTORE_FLAGS "bt %2, %1" DUALVM_KEEP_FLAGS : "+a"(flags) : "r"(a), "r"(index) : "cc");
-}
-
-template <class T>
-DUALVM_STEP bt_register(DUALVM_STEP_ARGUMENTS) {
-    bit_test<T>(get<T>(s, op->dst), get<T>(s, op->src), flags);
-    return true;
-}
-
-template <class T>
-DUALVM_STEP bt_immediate(DUALVM_STEP_ARGUMENTS) {
-    bit_test<T>(get<T>(s, op->dst), static_cast<T>(op->imm), flags);
     return true;
 }
 

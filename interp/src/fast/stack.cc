@@ -70,7 +70,8 @@ bool moves_stack_pointer(const Insn& insn) {
         case ZYDIS_MNEMONIC_LEAVE: return true;
         case ZYDIS_MNEMONIC_CMP:
         case ZYDIS_MNEMONIC_TEST: return false;
-        case ZYDIS_MNEMONIC_XCHG: return is_stack_pointer(0) || is_stack_pointer(1);
+        case ZYDIS_MNEMONIC_XCHG:
+        case ZYDIS_MNEMONIC_XADD: return is_stack_pointer(0) || is_stack_pointer(1);
         default: return is_stack_pointer(0);
     }
 }

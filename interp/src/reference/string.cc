@@ -2,7 +2,7 @@
 //
 // A repeated instruction is restartable: after each element RSI, RDI and RCX say what is left, so a fault or an
 // interrupt in the middle finds the instruction ready to go on (SDM vol. 2B, "REP"). Runs of MOVS and STOS in
-// plain memory are moved as blocks.
+// plain memory are moved as blocks, those of CMPS and SCAS compared in one go.
 #include <algorithm>
 #include <cstring>
 
@@ -228,18 +228,46 @@ Element compared(const Run& run) {
     return (run.insn.rep && !zero) || (run.insn.repne && zero) ? Element::LastOfRun : Element::Done;
 }
 
+// Of a run, how many elements come before the one that ends it: `equal(i)` says whether the i-th is equal to what it is
+// compared with; of the first `known` it is known that they end nothing. Not the last one, whose flags are those of the
+// whole: `element` of repeat() does that one.
+template <class Equal>
+u64 before_the_end(const Run& run, u64 elements, u64 known, Equal equal) {
+    const bool while_equal = run.insn.rep;
+    u64 i = std::min(known, elements - 1);
+    while (i + 1 < elements && equal(i) == while_equal) ++i;
+    return i;
+}
+
+// How many bytes at `a` and `b` are equal at least, found at memory speed.
+u64 equal_bytes(const u8* a, const u8* b, u64 bytes) {
+    constexpr u64 kStep = 256;
+    u64 i = 0;
+    while (i + kStep <= bytes && std::memcmp(a + i, b + i, kStep) == 0) i += kStep;
+    return i;
+}
+
+template <class T>
+T element_at(const u8* host, u64 index) {
+    T value;
+    std::memcpy(&value, host + index * sizeof(T), sizeof value);
+    return value;
+}
+
 // A fault or a trap in the middle of CMPS or SCAS with REPE or REPNE gives back the flags from before the instruction;
 // the registers stay at the element that is next (SDM vol. 2B, "REP").
-template <class One>
-Flow repeat_comparison(const Run& run, One element) {
+template <class One, class Bulk>
+Flow repeat_comparison(const Run& run, One element, Bulk bulk) {
     const u64 before = run.s.cpu.general.rflags;
-    const Flow flow = repeat(run, kElementsAtOnce, element, no_bulk);
+    const Flow flow = repeat(run, kElementsAtOnce, element, bulk);
     if (flow == Flow::Fault || flow == Flow::Again) run.s.cpu.general.rflags = before;
     return flow;
 }
 
 // SCAS: the flags of (R)AX - ES:[(R)DI].
-Flow scas(State& s, const Insn& insn, unsigned size) {
+template <class T>
+Flow scas(State& s, const Insn& insn) {
+    constexpr unsigned size = sizeof(T);
     const Run run(s, insn, size);
     auto one = [&] {
         u64 value = 0;
@@ -248,11 +276,29 @@ Flow scas(State& s, const Insn& insn, unsigned size) {
         run.advance(RDI);
         return compared(run);
     };
-    return repeat_comparison(run, one);
+    const bool blocks = in_blocks(run);
+    auto bulk = [&](u64 elements) -> u64 {
+        if (!blocks || elements < 2) return 0;
+        const Plain there = plain_run(run, ES, run.destination(), elements, Access::Read);
+        if (there.host == nullptr) return 0;
+        const auto wanted = static_cast<T>(read_gpr(s, RAX, size));
+        u64 known = 0;
+        if (size == 1 && insn.repne) {
+            const void* found = std::memchr(there.host, static_cast<u8>(wanted), there.elements);
+            known = found == nullptr ? there.elements : static_cast<u64>(static_cast<const u8*>(found) - there.host);
+        }
+        const u64 done =
+            before_the_end(run, there.elements, known, [&](u64 i) { return element_at<T>(there.host, i) == wanted; });
+        run.advance(RDI, done);
+        return done;
+    };
+    return repeat_comparison(run, one, bulk);
 }
 
 // CMPS: the flags of DS:[(R)SI] - ES:[(R)DI].
-Flow cmps(State& s, const Insn& insn, unsigned size) {
+template <class T>
+Flow cmps(State& s, const Insn& insn) {
+    constexpr unsigned size = sizeof(T);
     const Run run(s, insn, size);
     auto one = [&] {
         u64 a = 0, b = 0;
@@ -263,7 +309,21 @@ Flow cmps(State& s, const Insn& insn, unsigned size) {
         run.advance(RDI);
         return compared(run);
     };
-    return repeat_comparison(run, one);
+    const bool blocks = in_blocks(run);
+    auto bulk = [&](u64 elements) -> u64 {
+        if (!blocks || elements < 2) return 0;
+        const Plain b = plain_run(run, ES, run.destination(), elements, Access::Read);
+        if (b.host == nullptr) return 0;
+        const Plain a = plain_run(run, insn.segment, run.source(), b.elements, Access::Read);
+        if (a.host == nullptr) return 0;
+        const u64 known = insn.rep ? equal_bytes(a.host, b.host, a.elements * size) / size : 0;
+        const u64 done = before_the_end(run, a.elements, known,
+                                        [&](u64 i) { return element_at<T>(a.host, i) == element_at<T>(b.host, i); });
+        run.advance(RSI, done);
+        run.advance(RDI, done);
+        return done;
+    };
+    return repeat_comparison(run, one, bulk);
 }
 
 u16 port(const State& s) { return static_cast<u16>(s.cpu.general.gpr[RDX]); }
@@ -314,16 +374,20 @@ void add_string_instructions(ReferenceTable& table) {
     DUALVM_ADD_SIZES(MOVS, movs)
     DUALVM_ADD_SIZES(STOS, stos)
     DUALVM_ADD_SIZES(LODS, lods)
-    DUALVM_ADD_SIZES(SCAS, scas)
-    DUALVM_ADD_SIZES(CMPS, cmps)
     DUALVM_ADD_SIZES(INS, ins)
     DUALVM_ADD_SIZES(OUTS, outs)
 #undef DUALVM_ADD_SIZES
     table.add(ZYDIS_MNEMONIC_MOVSQ, of_size<movs, 8>);
     table.add(ZYDIS_MNEMONIC_STOSQ, of_size<stos, 8>);
     table.add(ZYDIS_MNEMONIC_LODSQ, of_size<lods, 8>);
-    table.add(ZYDIS_MNEMONIC_SCASQ, of_size<scas, 8>);
-    table.add(ZYDIS_MNEMONIC_CMPSQ, of_size<cmps, 8>);
+#define DUALVM_ADD_TYPES(NAME, FAMILY)                \
+    table.add(ZYDIS_MNEMONIC_##NAME##B, FAMILY<u8>);  \
+    table.add(ZYDIS_MNEMONIC_##NAME##W, FAMILY<u16>); \
+    table.add(ZYDIS_MNEMONIC_##NAME##D, FAMILY<u32>); \
+    table.add(ZYDIS_MNEMONIC_##NAME##Q, FAMILY<u64>);
+    DUALVM_ADD_TYPES(SCAS, scas)
+    DUALVM_ADD_TYPES(CMPS, cmps)
+#undef DUALVM_ADD_TYPES
 }
 
 }  // namespace dualvm::interp

@@ -78,8 +78,10 @@ struct Generator {
         return long_mode ? pick(kSizes) : kSizes[below(4)];
     }
 
-    bool encode(std::vector<u8>& code, ZydisMnemonic mnemonic, std::initializer_list<ZydisEncoderOperand> operands) {
+    bool encode(std::vector<u8>& code, ZydisMnemonic mnemonic, std::initializer_list<ZydisEncoderOperand> operands,
+                ZydisInstructionAttributes prefixes = 0) {
         ZydisEncoderRequest request{};
+        request.prefixes = prefixes;
         request.machine_mode = long_mode ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32;
         request.mnemonic = mnemonic;
         for (const auto& o : operands) request.operands[request.operand_count++] = o;
@@ -90,10 +92,65 @@ struct Generator {
         return true;
     }
 
+    ZydisInstructionAttributes maybe_locked() { return below(2) == 0 ? ZYDIS_ATTRIB_HAS_LOCK : 0; }
+
+    void bits(std::vector<u8>& code, unsigned n) {
+        static constexpr ZydisMnemonic kTest[] = {ZYDIS_MNEMONIC_BT, ZYDIS_MNEMONIC_BTS, ZYDIS_MNEMONIC_BTR,
+                                                  ZYDIS_MNEMONIC_BTC};
+        static constexpr ZydisMnemonic kCount[] = {ZYDIS_MNEMONIC_BSF, ZYDIS_MNEMONIC_BSR, ZYDIS_MNEMONIC_POPCNT};
+        const ZydisMnemonic test = pick(kTest);
+        switch (below(4)) {
+            case 0: encode(code, test, {reg(n), reg(n)}); break;
+            case 1: encode(code, test, {reg(n), immediate(1)}); break;
+            case 2:
+                encode(code, test, {memory(n), immediate(1)}, test == ZYDIS_MNEMONIC_BT ? 0 : maybe_locked());
+                break;
+            default: encode(code, pick(kCount), {reg(n), below(2) == 0 ? reg(n) : memory(n)}); break;
+        }
+    }
+    void exchange(std::vector<u8>& code, unsigned n) {
+        const ZydisEncoderOperand m = memory(n);
+        switch (below(5)) {
+            case 0: encode(code, ZYDIS_MNEMONIC_XCHG, {reg(n), reg(n)}); break;
+            case 1: encode(code, ZYDIS_MNEMONIC_XCHG, {m, reg(n)}); break;
+            case 2: encode(code, ZYDIS_MNEMONIC_XADD, {m, reg(n)}, maybe_locked()); break;
+            case 3: encode(code, ZYDIS_MNEMONIC_CMPXCHG, {m, reg(n)}, maybe_locked()); break;
+            default:  // equal this time
+                encode(code, ZYDIS_MNEMONIC_MOV,
+                       {fixed(n == 1   ? ZYDIS_REGISTER_AL
+                              : n == 2 ? ZYDIS_REGISTER_AX
+                              : n == 4 ? ZYDIS_REGISTER_EAX
+                                       : ZYDIS_REGISTER_RAX),
+                        m});
+                encode(code, ZYDIS_MNEMONIC_CMPXCHG, {m, reg(n)}, maybe_locked());
+                break;
+        }
+    }
+    void wide_arithmetic(std::vector<u8>& code, unsigned n) {
+        const ZydisEncoderOperand b = below(2) == 0 ? reg(n) : memory(n);
+        if (below(2) == 0) {
+            encode(code, below(2) == 0 ? ZYDIS_MNEMONIC_MUL : ZYDIS_MNEMONIC_IMUL, {b});
+            return;
+        }
+        // A division that has a quotient: RDX is 0, the divisor is not.
+        const ZydisEncoderOperand m = memory(n), zero = fixed(ZYDIS_REGISTER_EDX);
+        ZydisEncoderOperand divisor = immediate(1);
+        divisor.imm.s |= 1;
+        encode(code, ZYDIS_MNEMONIC_XOR, {zero, zero});
+        encode(code, ZYDIS_MNEMONIC_MOV, {m, divisor});
+        if (below(2) == 0) {
+            encode(code, ZYDIS_MNEMONIC_MOV, {fixed(ZYDIS_REGISTER_EAX), immediate(4)});
+            encode(code, n == 4 ? ZYDIS_MNEMONIC_CDQ : ZYDIS_MNEMONIC_NOP, {});
+            encode(code, n == 4 ? ZYDIS_MNEMONIC_IDIV : ZYDIS_MNEMONIC_DIV, {m});
+        } else {
+            encode(code, ZYDIS_MNEMONIC_DIV, {m});
+        }
+    }
+
     // One random instruction of a random family.
     void instruction(std::vector<u8>& code) {
         const unsigned n = size();
-        switch (below(14)) {
+        switch (below(16)) {
             case 0:
             case 1:
             case 2:
@@ -103,12 +160,14 @@ struct Generator {
                                                             ZYDIS_MNEMONIC_XOR, ZYDIS_MNEMONIC_CMP, ZYDIS_MNEMONIC_TEST,
                                                             ZYDIS_MNEMONIC_MOV};
                 const ZydisMnemonic m = pick(kBinary);
+                const bool lockable = m != ZYDIS_MNEMONIC_CMP && m != ZYDIS_MNEMONIC_TEST && m != ZYDIS_MNEMONIC_MOV;
+                const ZydisInstructionAttributes lock = lockable ? maybe_locked() : 0;
                 switch (below(5)) {
                     case 0: encode(code, m, {reg(n), reg(n)}); break;
                     case 1: encode(code, m, {reg(n), immediate(n)}); break;
                     case 2: encode(code, m, {reg(n), memory(n)}); break;
-                    case 3: encode(code, m, {memory(n), reg(n)}); break;
-                    default: encode(code, m, {memory(n), immediate(n)}); break;
+                    case 3: encode(code, m, {memory(n), reg(n)}, lock); break;
+                    default: encode(code, m, {memory(n), immediate(n)}, lock); break;
                 }
                 break;
             }
@@ -150,7 +209,7 @@ struct Generator {
                 encode(code, pick(kSet), {below(2) == 0 ? reg(1) : memory(1)});
                 break;
             }
-            case 10: encode(code, ZYDIS_MNEMONIC_XCHG, {reg(n), reg(n)}); break;
+            case 10: exchange(code, n); break;
             case 11: encode(code, below(2) == 0 ? ZYDIS_MNEMONIC_CDQ : ZYDIS_MNEMONIC_CWDE, {}); break;
             case 12: {
                 const unsigned wide = long_mode ? 8 : 4;
@@ -167,6 +226,8 @@ struct Generator {
                 encode(code, ZYDIS_MNEMONIC_ADD, {stack_pointer, bytes});
                 break;
             }
+            case 13: bits(code, n == 1 ? 4 : n); break;
+            case 14: wide_arithmetic(code, n < 4 ? 4 : n); break;
             default: encode(code, ZYDIS_MNEMONIC_BSWAP, {reg(long_mode && below(2) == 0 ? 8 : 4)}); break;
         }
         // Now and then a short forward branch over one more instruction.

@@ -1,7 +1,9 @@
-// REP MOVS and REP STOS that the interpreter moves as blocks: the same as element by element, whatever the pages are.
+// REP MOVS and REP STOS that the interpreter moves as blocks, SCAS and CMPS that it compares in one go: the same as
+// element by element, whatever the pages are.
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <random>
 
 #include "dualvm/interp/interpreter.h"
 #include "dualvm/run_loop.h"
@@ -20,6 +22,7 @@ class StringBlocks : public ::testing::Test {
 protected:
     std::unique_ptr<Machine> machine;
     u64 instructions = 0;
+    std::string ending = "halted";
 
     void SetUp() override { begin(); }
     void begin() {
@@ -46,7 +49,7 @@ protected:
         cpu.general.gpr[RCX] = count;
         ASSERT_TRUE(machine->vmem().write(kCode, code.data(), code.size()));
         auto engine = make_interpreter(*machine, {.block_cache_bytes = u64{1} << 20, .without = std::move(without)});
-        EXPECT_EQ(run_loop(*machine, *engine, {.max_instructions = 1'000'000}, {}).reason, "halted");
+        EXPECT_EQ(run_loop(*machine, *engine, {.max_instructions = 1'000'000}, {}).reason, ending);
         engine->pull(Groups::All);
         instructions = engine->instructions();
     }
@@ -62,6 +65,18 @@ protected:
             bytes.push_back(physical(kFrames + (511 - i / kPageSize) * kPageSize + i % kPageSize, 1)[0]);
         }
         return bytes;
+    }
+    // `code` leaves the same registers, flags and count of instructions with and without blocks.
+    void expect_no_difference(const Code& code, u64 source, u64 destination, u64 count) {
+        const CpuFile before = machine->cpu();
+        run(code, source, destination, count);
+        const CpuFile with = machine->cpu();
+        const u64 instructions_with = instructions;
+        machine->cpu() = before;
+        run(code, source, destination, count, {"strings"});
+        EXPECT_EQ(differences(with, machine->cpu(), Groups::All), "");
+        EXPECT_EQ(instructions_with, instructions);
+        machine->cpu() = before;
     }
     u64 gpr(Gpr reg) const { return machine->cpu().general.gpr[reg]; }
 };
@@ -149,6 +164,58 @@ TEST_F(StringBlocks, StoresToAPageWithTwoAddressesAreSeen) {
     EXPECT_EQ(gpr(RDX), 3u);
     EXPECT_EQ(gpr(RSI), 4u);
     EXPECT_EQ(gpr(RDI), 5u);
+}
+
+// SCAS and CMPS of every size, REPE and REPNE, upwards and downwards, with and without an element that ends them.
+TEST_F(StringBlocks, ComparisonsEndWhereTheyEndElementByElement) {
+    scatter();
+    std::mt19937_64 random(4711);
+    auto below = [&](u64 n) { return random() % n; };
+    for (unsigned i = 0; i < 400; ++i) {
+        const bool scas = below(2) != 0, wide = below(4) == 0, bytes = !wide && below(2) == 0, down = below(8) == 0;
+        Code code;
+        code.push_back(down ? 0xfd : 0xfc);  // STD, CLD
+        code.push_back(0x3d);                // CMP EAX, imm32: flags of its own
+        for (unsigned b = 0; b < 4; ++b) code.push_back(static_cast<u8>(random()));
+        if (!wide && !bytes && below(2) == 0) code.push_back(0x66);
+        code.push_back(below(2) == 0 ? 0xf2 : 0xf3);
+        if (wide) code.push_back(0x48);
+        code.push_back(static_cast<u8>((scas ? 0xae : 0xa6) + (bytes ? 0 : 1)));
+        code.push_back(0xf4);
+        // Two areas of equal bytes, over pages; in one of them a byte is different.
+        const u64 length = 1 + below(3 * kPageSize), source = kSource + below(64), destination = kScattered + below(64);
+        const u8 fill = static_cast<u8>(below(3) == 0 ? 0 : random());
+        machine->cpu().general.gpr[RAX] = fill * 0x0101010101010101u;
+        for (u64 at = 0; at < length + 16; ++at) {
+            ASSERT_TRUE(machine->vmem().write_value(source + at, fill));
+            const u64 to = destination - kScattered + at;
+            ASSERT_TRUE(
+                machine->vmem().write_value(kFrames + (511 - to / kPageSize) * kPageSize + to % kPageSize,
+                                            static_cast<u8>(fill ^ (at == length / 2 && below(3) != 0 ? 0x80 : 0))));
+        }
+        const u64 back = down ? length - 1 : 0;
+        expect_no_difference(code, source + back, destination + back, below(8) == 0 ? 0 : length / (bytes ? 1 : 2));
+        if (HasFailure()) {
+            ADD_FAILURE() << "case " << i;
+            return;
+        }
+    }
+}
+
+TEST_F(StringBlocks, AComparisonThatFaultsLeavesTheFlagsOfBefore) {
+    scatter();
+    ASSERT_TRUE(machine->vmem().write_value(kTable + 8 * 2, u64{0}));  // the third page is not there
+    std::vector<u8> zeros(3 * kPageSize);
+    ASSERT_TRUE(machine->vmem().write(kSource, zeros.data(), zeros.size()));
+    for (u64 page = 0; page < 2; ++page) {
+        ASSERT_TRUE(machine->vmem().write(kFrames + (511 - page) * kPageSize, zeros.data(), kPageSize));
+    }
+    machine->cpu().general.gpr[RAX] = 0;
+    ending = "triple-fault";
+    for (const u8 operation : {u8{0xa6}, u8{0xae}}) {
+        const Code code = {0x83, 0xf8, 0xff, 0xf3, operation, 0xf4};  // CMP EAX, -1; REPE CMPSB or SCASB
+        expect_no_difference(code, kSource + 5, kScattered + 5, 3 * kPageSize);
+    }
 }
 
 TEST_F(StringBlocks, VirtualTimeIsTheSameWithoutBlocks) {
