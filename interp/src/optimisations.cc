@@ -30,7 +30,7 @@ constexpr Switch kSwitches[] = {
      &Optimisations::sse},
     {{"walks", "page walks begin at the table where the last one nearby ended"}, &Optimisations::walks},
     {{"spaces", "translations of several address spaces are kept where the guest uses PCIDs"}, &Optimisations::spaces},
-    {{"strings", "REP MOVS and REP STOS move blocks"}, &Optimisations::strings},
+    {{"strings", "REP MOVS and REP STOS move blocks, REP SCAS and CMPS compare them"}, &Optimisations::strings},
 };
 
 }  // namespace
