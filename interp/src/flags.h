@@ -12,6 +12,8 @@
 
 namespace dualvm::interp {
 
+inline constexpr u32 kCarryFlag = 0x100, kZeroFlag = 0x4000;
+
 inline u32 pack_flags(u64 rflags) { return static_cast<u32>(((rflags & 0xd5) | 2) << 8 | ((rflags >> 11) & 1)); }
 inline u64 unpack_flags(u32 flags) { return ((flags >> 8) & 0xd5) | u64{flags & 1} << 11; }
 inline u64 merge_flags(u64 rflags, u32 flags) { return (rflags & ~rflags::Arithmetic) | unpack_flags(flags); }
@@ -136,6 +138,8 @@ DUALVM_SHIFT(Ror, "ror", keep_af<T>)
 DUALVM_SHIFT(Shl, "shl", clear_af_after_shift<T>)
 DUALVM_SHIFT(Shr, "shr", clear_af_after_shift<T>)
 DUALVM_SHIFT(Sar, "sar", clear_af_after_shift<T>)
+DUALVM_SHIFT(Rcl, "rcl", keep_af<T>)  // these two want the carry: with_flags() only
+DUALVM_SHIFT(Rcr, "rcr", keep_af<T>)
 #undef DUALVM_SHIFT
 
 // SHLD and SHRD.

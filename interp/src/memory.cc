@@ -420,6 +420,9 @@ bool translate_without_fault(State& s, u64 linear, Access access, Piece& piece) 
 }  // namespace
 
 bool check_linear(State& s, u64 linear, unsigned size, Access access, Privilege who) {
+    const Tlb& tlb = tlb_of(s, who);
+    const TlbEntry& entry = (access == Access::Write ? tlb.write : tlb.read)[Tlb::index(linear)];
+    if (entry.tag == ((linear + size - 1) & ~kPageMask) && aligned_or_unchecked(s, linear, size, who)) return true;
     Pieces pieces;
     return translate_access(s, linear, size, access, who, pieces);
 }

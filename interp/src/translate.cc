@@ -55,7 +55,12 @@ FlagUse flag_use(const Insn& insn) {
         case ZYDIS_MNEMONIC_UCOMISD:
         case ZYDIS_MNEMONIC_PTEST: return FlagUse::WritesAll;
         case ZYDIS_MNEMONIC_ADC:
-        case ZYDIS_MNEMONIC_SBB: return FlagUse::Reads;
+        case ZYDIS_MNEMONIC_SBB:
+        case ZYDIS_MNEMONIC_RCL:
+        case ZYDIS_MNEMONIC_RCR:
+        case ZYDIS_MNEMONIC_CMC:
+        case ZYDIS_MNEMONIC_LOOPE:
+        case ZYDIS_MNEMONIC_LOOPNE: return FlagUse::Reads;
         default: return FlagUse::Keeps;
     }
 }

@@ -7,8 +7,6 @@
 
 namespace dualvm::interp::fast {
 
-inline constexpr u32 kCarryFlag = 0x100, kZeroFlag = 0x4000;  // in the form of flags.h
-
 // What BT, BTS, BTR and BTC leave of a word in which `bit` is set.
 struct BitKept {
     static constexpr bool kWrites = false;

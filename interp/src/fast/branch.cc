@@ -1,4 +1,4 @@
-// Fast forms of near branches: Jcc, JMP, CALL, RET; and the way from one block to the next.
+// Fast forms of near branches: Jcc, LOOP, JRCXZ, JMP, CALL, RET; and the way from one block to the next.
 #include <Zydis/Zydis.h>
 
 #include "../descriptors.h"
@@ -46,6 +46,37 @@ struct JccFar {
         DUALVM_TAKE_FAR(op, fall);
     }
 };
+
+// LOOP LOOPE LOOPNE count (R)CX down and go on while it is not 0; JCXZ JECXZ JRCXZ if it is. No flags are written.
+enum class Counted : u8 { Loop, LoopEqual, LoopNotEqual, JumpIfZero };
+
+template <Counted kWhich, class T, bool kFar>
+void counted(DUALVM_ARGUMENTS) {
+    T count = get<T>(s, 8 * RCX);
+    if constexpr (kWhich != Counted::JumpIfZero) set<T>(s, 8 * RCX, --count);
+    constexpr unsigned kEqual = 4, kNotEqual = 5;  // condition codes
+    bool taken = (count == 0) == (kWhich == Counted::JumpIfZero);
+    if constexpr (kWhich == Counted::LoopEqual) taken = taken && condition<kEqual>(flags);
+    if constexpr (kWhich == Counted::LoopNotEqual) taken = taken && condition<kNotEqual>(flags);
+    if constexpr (kFar) {
+        if (taken) DUALVM_TAKE_FAR(op, taken);
+        DUALVM_TAKE_FAR(op, fall);
+    } else {
+        if (taken) DUALVM_TAKE(op, taken);
+        DUALVM_TAKE(op, fall);
+    }
+}
+
+template <Counted kWhich>
+Handler choose_counted(const Choice& c) {
+    return by_size(c.insn->address_size, [&]<class T>() -> Handler {
+        if constexpr (sizeof(T) == 1) {
+            return nullptr;
+        } else {
+            return c.far_link ? counted<kWhich, T, true> : counted<kWhich, T, false>;
+        }
+    });
+}
 
 void jmp(DUALVM_ARGUMENTS) { DUALVM_TAKE(op, taken); }
 void jmp_far_link(DUALVM_ARGUMENTS) { DUALVM_TAKE_FAR(op, taken); }
@@ -168,6 +199,15 @@ Handler choose_branch(const Choice& c, Op& op) {
     if (const int code = jump_condition(insn.mnemonic); code >= 0) {
         return c.far_link ? by_condition<JccFar, void>(static_cast<unsigned>(code))
                           : by_condition<Jcc, void>(static_cast<unsigned>(code));
+    }
+    switch (insn.mnemonic) {
+        case ZYDIS_MNEMONIC_LOOP: return choose_counted<Counted::Loop>(c);
+        case ZYDIS_MNEMONIC_LOOPE: return choose_counted<Counted::LoopEqual>(c);
+        case ZYDIS_MNEMONIC_LOOPNE: return choose_counted<Counted::LoopNotEqual>(c);
+        case ZYDIS_MNEMONIC_JCXZ:
+        case ZYDIS_MNEMONIC_JECXZ:
+        case ZYDIS_MNEMONIC_JRCXZ: return choose_counted<Counted::JumpIfZero>(c);
+        default: break;
     }
     if (!code64 && (c.mode & ModeKey::kStack32) == 0) return nullptr;
     return code64 ? choose_for_width<u64>(c, op, c.next_rip) : choose_for_width<u32>(c, op, c.next_rip);

@@ -1,4 +1,5 @@
-// Fast forms of MOV MOVZX MOVSX MOVSXD LEA BSWAP, CBW.. CQO, CMOVcc SETcc, NOP: choosing them.
+// Fast forms of MOV MOVZX MOVSX MOVSXD LEA BSWAP, CBW.. CQO, CMOVcc SETcc, CLC STC CMC CLD STD, NOP: choosing
+// them.
 #include "move.h"
 
 #include <Zydis/Zydis.h>
@@ -172,6 +173,11 @@ Handler choose_move(const Choice& c, Op& op) {
         case ZYDIS_MNEMONIC_CWD: return single<sign_of_accumulator<i16>>;
         case ZYDIS_MNEMONIC_CDQ: return single<sign_of_accumulator<i32>>;
         case ZYDIS_MNEMONIC_CQO: return single<sign_of_accumulator<i64>>;
+        case ZYDIS_MNEMONIC_CLC: return single<change_carry<Carry::Clear>>;
+        case ZYDIS_MNEMONIC_STC: return single<change_carry<Carry::Set>>;
+        case ZYDIS_MNEMONIC_CMC: return single<change_carry<Carry::Complement>>;
+        case ZYDIS_MNEMONIC_CLD: return single<change_direction<false>>;
+        case ZYDIS_MNEMONIC_STD: return single<change_direction<true>>;
         case ZYDIS_MNEMONIC_NOP:
         case ZYDIS_MNEMONIC_PAUSE: return single<nop>;
         default: return nullptr;

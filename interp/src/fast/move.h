@@ -1,4 +1,4 @@
-// Steps of MOV MOVZX MOVSX MOVSXD LEA BSWAP, CBW.. CQO.
+// Steps of MOV MOVZX MOVSX MOVSXD LEA BSWAP, CBW.. CQO; CLC STC CMC CLD STD.
 #pragma once
 
 #include "handler.h"
@@ -84,6 +84,25 @@ DUALVM_STEP sign_extend_accumulator(DUALVM_STEP_ARGUMENTS) {
 template <class T>
 DUALVM_STEP sign_of_accumulator(DUALVM_STEP_ARGUMENTS) {
     set<std::make_unsigned_t<T>>(s, 8 * RDX, static_cast<std::make_unsigned_t<T>>(get<T>(s, 8 * RAX) < 0 ? -1 : 0));
+    return true;
+}
+
+// CLC, STC, CMC; CLD, STD.
+enum class Carry : u8 { Clear, Set, Complement };
+template <Carry kChange>
+DUALVM_STEP change_carry(DUALVM_STEP_ARGUMENTS) {
+    if constexpr (kChange == Carry::Clear) flags &= ~kCarryFlag;
+    if constexpr (kChange == Carry::Set) flags |= kCarryFlag;
+    if constexpr (kChange == Carry::Complement) flags ^= kCarryFlag;
+    return true;
+}
+template <bool kDown>
+DUALVM_STEP change_direction(DUALVM_STEP_ARGUMENTS) {
+    if constexpr (kDown) {
+        s->cpu.general.rflags |= rflags::DF;
+    } else {
+        s->cpu.general.rflags &= ~rflags::DF;
+    }
     return true;
 }
 

@@ -1,4 +1,4 @@
-// Fast forms of ROL ROR SHL SHR SAR, SHLD and SHRD: choosing them.
+// Fast forms of ROL ROR RCL RCR SHL SHR SAR, SHLD and SHRD: choosing them.
 #include "shift.h"
 
 #include <Zydis/Zydis.h>
@@ -27,6 +27,20 @@ Handler choose_simple_shift(const Choice& c, Op& op) {
     });
 }
 
+// RCL, RCR by 1, as in shifts of numbers of many words; by more, OF is undefined: the reference says which it is.
+template <class Operation>
+Handler choose_carry_rotate(const Choice& c, Op& op) {
+    const Operand &a = c.insn->operand[0], &b = c.insn->operand[1];
+    if (b.kind != OperandKind::Immediate || b.imm != 1) return nullptr;
+    op.imm = b.imm;
+    if (a.kind == OperandKind::Gpr) op.dst = register_offset(a);
+    return by_size(a.size, [&]<class T>() -> Handler {
+        if (a.kind == OperandKind::Gpr) return single<shift_immediate<Operation, T, true>>;
+        return by_form(c.form,
+                       []<Form kForm>() -> Handler { return single<shift_memory_immediate<Operation, T, kForm>>; });
+    });
+}
+
 template <class Operation>
 Handler choose_double_shift(const Choice& c, Op& op) {
     const Operand &a = c.insn->operand[0], &count = c.insn->operand[2];
@@ -51,6 +65,8 @@ Handler choose_shift(const Choice& c, Op& op) {
         case ZYDIS_MNEMONIC_SHL: return choose_simple_shift<Shl>(c, op);
         case ZYDIS_MNEMONIC_SHR: return choose_simple_shift<Shr>(c, op);
         case ZYDIS_MNEMONIC_SAR: return choose_simple_shift<Sar>(c, op);
+        case ZYDIS_MNEMONIC_RCL: return choose_carry_rotate<Rcl>(c, op);
+        case ZYDIS_MNEMONIC_RCR: return choose_carry_rotate<Rcr>(c, op);
         case ZYDIS_MNEMONIC_SHLD: return choose_double_shift<Shld>(c, op);
         case ZYDIS_MNEMONIC_SHRD: return choose_double_shift<Shrd>(c, op);
         default: return nullptr;

@@ -1,4 +1,4 @@
-// Steps of ROL ROR SHL SHR SAR, SHLD SHRD.
+// Steps of ROL ROR RCL RCR SHL SHR SAR, SHLD SHRD.
 #pragma once
 
 #include "handler.h"

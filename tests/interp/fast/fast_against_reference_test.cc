@@ -150,7 +150,7 @@ struct Generator {
     // One random instruction of a random family.
     void instruction(std::vector<u8>& code) {
         const unsigned n = size();
-        switch (below(16)) {
+        switch (below(17)) {
             case 0:
             case 1:
             case 2:
@@ -185,6 +185,9 @@ struct Generator {
                 count.type = ZYDIS_OPERAND_TYPE_IMMEDIATE;
                 count.imm.u = below(2);
                 encode(code, pick(kShift), {below(2) == 0 ? reg(n) : memory(n), count});
+                count.imm.u = 1;
+                encode(code, below(2) == 0 ? ZYDIS_MNEMONIC_RCL : ZYDIS_MNEMONIC_RCR,
+                       {below(2) == 0 ? reg(n) : memory(n), count});
                 break;
             }
             case 6: {
@@ -228,13 +231,19 @@ struct Generator {
             }
             case 13: bits(code, n == 1 ? 4 : n); break;
             case 14: wide_arithmetic(code, n < 4 ? 4 : n); break;
+            case 15: {
+                static constexpr ZydisMnemonic kFlags[] = {ZYDIS_MNEMONIC_CLC, ZYDIS_MNEMONIC_STC, ZYDIS_MNEMONIC_CMC,
+                                                           ZYDIS_MNEMONIC_CLD, ZYDIS_MNEMONIC_STD};
+                encode(code, pick(kFlags), {});
+                break;
+            }
             default: encode(code, ZYDIS_MNEMONIC_BSWAP, {reg(long_mode && below(2) == 0 ? 8 : 4)}); break;
         }
         // Now and then a short forward branch over one more instruction.
         if (below(4) == 0) {
             std::vector<u8> skipped;
             encode(skipped, ZYDIS_MNEMONIC_MOV, {reg(4), immediate(4)});
-            code.push_back(static_cast<u8>(0x70 + below(16)));
+            code.push_back(static_cast<u8>(below(4) == 0 ? 0xe0 + below(4) : 0x70 + below(16)));  // LOOPcc JRCXZ, Jcc
             code.push_back(static_cast<u8>(skipped.size()));
             code.insert(code.end(), skipped.begin(), skipped.end());
         }
