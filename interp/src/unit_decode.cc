@@ -111,15 +111,11 @@ std::vector<u8> encode(const ZydisDecodedInstruction& zydis, std::span<const u8>
     return encoding;
 }
 
-// x87 instructions, and SSE instructions with an immediate byte: too many to have a handler for each.
+// x87 and MMX instructions, and SSE instructions with an immediate byte: too many to have a handler for each.
 bool has_bare_routine(const ZydisDecodedInstruction& zydis, const UnitInsn& unit) {
     switch (zydis.mnemonic) {
-        case ZYDIS_MNEMONIC_PCMPESTRI:
-        case ZYDIS_MNEMONIC_PCMPESTRM:
-        case ZYDIS_MNEMONIC_PCMPISTRI:
-        case ZYDIS_MNEMONIC_PCMPISTRM: return false;  // they have operands that the encoding does not name
-        default:
-            return unit.unit == UnitInsn::Unit::X87 || (unit.unit == UnitInsn::Unit::Sse && zydis.raw.imm[0].size == 8);
+        case ZYDIS_MNEMONIC_MASKMOVQ: return false;  // it has an operand that the encoding does not name
+        default: return unit.unit != UnitInsn::Unit::Sse || zydis.raw.imm[0].size == 8;
     }
 }
 
@@ -174,7 +170,7 @@ void prepare_unit_instruction(const ZydisDecodedInstruction& zydis, const ZydisD
         }
     }
     fields.r = fields.b = 0;
-    if (unit.unit == UnitInsn::Unit::X87) {
+    if (unit.unit != UnitInsn::Unit::Sse) {
         unit.bare = routines.find_or_make_bare(encode(zydis, bytes, fields));
         return;
     }

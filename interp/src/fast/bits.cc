@@ -1,4 +1,4 @@
-// Fast forms of BT BTS BTR BTC, BSF BSR, POPCNT: choosing them.
+// Fast forms of BT BTS BTR BTC, BSF BSR, POPCNT, CRC32: choosing them.
 #include "bits.h"
 
 #include <Zydis/Zydis.h>
@@ -46,6 +46,16 @@ Handler choose_bits(const Choice& c, Op& op) {
     });
 }
 
+Handler choose_crc32(const Choice& c, Op& op) {
+    const Operand &a = c.insn->operand[0], &b = c.insn->operand[1];
+    op.dst = register_offset(a);
+    if (b.kind == OperandKind::Gpr) op.src = register_offset(b);
+    return by_size(b.size, [&]<class T>() -> Handler {
+        if (b.kind == OperandKind::Gpr) return single<crc32_register<T>>;
+        return by_form(c.form, []<Form kForm>() -> Handler { return single<crc32_memory<T, kForm>>; });
+    });
+}
+
 }  // namespace
 
 Handler choose_bit(const Choice& c, Op& op) {
@@ -56,6 +66,7 @@ Handler choose_bit(const Choice& c, Op& op) {
         case ZYDIS_MNEMONIC_BTC: return choose_bit_operation<BitComplemented>(c, op);
         case ZYDIS_MNEMONIC_BSF: return choose_bits<Scan<false>>(c, op);
         case ZYDIS_MNEMONIC_BSR: return choose_bits<Scan<true>>(c, op);
+        case ZYDIS_MNEMONIC_CRC32: return choose_crc32(c, op);
         case ZYDIS_MNEMONIC_POPCNT: return choose_bits<CountBits>(c, op);
         default: return nullptr;
     }

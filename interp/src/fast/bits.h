@@ -1,4 +1,4 @@
-// Steps of BT BTS BTR BTC, BSF BSR, POPCNT.
+// Steps of BT BTS BTR BTC, BSF BSR, POPCNT, CRC32.
 #pragma once
 
 #include <bit>
@@ -70,6 +70,33 @@ struct CountBits {
         set<T>(s, op->dst, static_cast<T>(std::popcount(source)));
     }
 };
+
+// CRC32 of a byte, word, doubleword or quadword; the upper half of a 64-bit destination is cleared.
+template <class T>
+inline u64 checksum(u64 sum, T data) {
+    auto low = static_cast<u32>(sum);
+    if constexpr (sizeof(T) == 1) asm("crc32b %1, %0" : "+r"(low) : "q"(data));
+    if constexpr (sizeof(T) == 2) asm("crc32w %1, %0" : "+r"(low) : "r"(data));
+    if constexpr (sizeof(T) == 4) asm("crc32l %1, %0" : "+r"(low) : "r"(data));
+    if constexpr (sizeof(T) == 8) {
+        u64 wide = low;
+        asm("crc32q %1, %0" : "+r"(wide) : "r"(data));
+        return wide;
+    }
+    return low;
+}
+template <class T>
+DUALVM_STEP crc32_register(DUALVM_STEP_ARGUMENTS) {
+    set<u64>(s, op->dst, checksum<T>(get<u64>(s, op->dst), get<T>(s, op->src)));
+    return true;
+}
+template <class T, Form kForm>
+DUALVM_STEP crc32_memory(DUALVM_STEP_ARGUMENTS) {
+    const u8* m = host_to_read<sizeof(T)>(s, address<kForm>(s, op));
+    if (m == nullptr) return false;
+    set<u64>(s, op->dst, checksum<T>(get<u64>(s, op->dst), load<T>(m)));
+    return true;
+}
 
 template <class Operation, class T>
 DUALVM_STEP bits_of_register(DUALVM_STEP_ARGUMENTS) {

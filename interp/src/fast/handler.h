@@ -229,7 +229,7 @@ Handler choose_branch(const Choice& choice, Op& op);
 Handler choose_sse_move(const Choice& choice, Op& op);
 Handler choose_sse_integer(const Choice& choice, Op& op);
 Handler choose_sse_routine(const Choice& choice, Op& op);
-Handler choose_x87(const Choice& choice, Op& op);
+Handler choose_x87(const Choice& choice, Op& op);  // and MMX
 // These work by MXCSR and leave their flags in it: the first of a block runs behind `take_mxcsr`.
 Handler choose_sse_float(const Choice& choice, Op& op);
 Handler choose_sse_convert(const Choice& choice, Op& op);

@@ -75,6 +75,47 @@ DUALVM_STEP routine_to_memory(DUALVM_STEP_ARGUMENTS) {
     return true;
 }
 
+// PCMPESTRI PCMPESTRM PCMPISTRI PCMPISTRM: lengths in RAX and RDX or none, an index in RCX or a mask in XMM0, and
+// flags.
+template <bool kMask>
+inline void compare_strings(State* s, const Op* op, u32& flags, Vector source, const u8* m) {
+    register Vector xmm0 asm("xmm0") = get_vector(s, op->dst);
+    register Vector xmm1 asm("xmm1") = source;
+    u64 rax = get<u64>(s, 8 * RAX), rcx;
+    asm volatile(DUALVM_CALL_ROUTINE DUALVM_KEEP_FLAGS
+                 : "+a"(rax), "=&c"(rcx), "+x"(xmm0)
+                 : "d"(get<u64>(s, 8 * RDX)), "x"(xmm1), "D"(m), [routine] "r"(op->imm)
+                 : "cc", "memory");
+    flags = static_cast<u32>(rax);
+    if constexpr (kMask) {
+        set_vector(s, vector_offset(0), xmm0);
+    } else {
+        set<u64>(s, 8 * RCX, rcx);
+    }
+}
+template <bool kMask>
+DUALVM_STEP compare_strings_register(DUALVM_STEP_ARGUMENTS) {
+    compare_strings<kMask>(s, op, flags, get_vector(s, op->src), nullptr);
+    return true;
+}
+template <bool kMask, Form kForm>
+DUALVM_STEP compare_strings_memory(DUALVM_STEP_ARGUMENTS) {
+    const u8* m = host_to_read<16>(s, address<kForm>(s, op));
+    if (__builtin_expect(m == nullptr, 0)) return false;
+    compare_strings<kMask>(s, op, flags, Vector{}, m);
+    return true;
+}
+template <bool kMask>
+Handler choose_compare_strings(const Choice& c, Op& op) {
+    op.dst = vector_offset(c.insn->operand[0].reg);
+    const Operand& b = c.insn->operand[1];
+    if (b.kind == OperandKind::Memory) {
+        return by_form(c.form, []<Form kForm>() -> Handler { return single<compare_strings_memory<kMask, kForm>>; });
+    }
+    op.src = vector_offset(b.reg);
+    return single<compare_strings_register<kMask>>;
+}
+
 bool rounds(u16 mnemonic) {
     switch (mnemonic) {
         case ZYDIS_MNEMONIC_CMPPS:
@@ -124,6 +165,13 @@ Handler choose_sse_routine(const Choice& c, Op& op) {
     if (by_mxcsr && (c.mode & ModeKey::kSseMasked) == 0) return nullptr;
     const Operand &a = insn.operand[0], &b = insn.operand[1];
     op.imm = std::bit_cast<u64>(insn.unit->bare);
+    switch (insn.mnemonic) {
+        case ZYDIS_MNEMONIC_PCMPESTRI:
+        case ZYDIS_MNEMONIC_PCMPISTRI: return choose_compare_strings<false>(c, op);
+        case ZYDIS_MNEMONIC_PCMPESTRM:
+        case ZYDIS_MNEMONIC_PCMPISTRM: return choose_compare_strings<true>(c, op);
+        default: break;
+    }
     if (a.kind == OperandKind::Xmm) {
         op.dst = vector_offset(a.reg);
         switch (b.kind) {

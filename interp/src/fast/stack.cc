@@ -15,6 +15,9 @@ Handler choose_push(const Choice& c, Op& op) {
         op.src = register_offset(a);
         return single<push_register<T>>;
     }
+    if (a.kind == OperandKind::Memory) {
+        return by_form(c.form, []<Form kForm>() -> Handler { return single<push_memory<T, kForm>>; });
+    }
     if (a.kind != OperandKind::Immediate) return nullptr;
     op.imm = a.imm;
     return single<push_immediate<T>>;

@@ -66,6 +66,17 @@ DUALVM_STEP push_immediate(DUALVM_STEP_ARGUMENTS) {
     return true;
 }
 
+template <class T, Form kForm>
+DUALVM_STEP push_memory(DUALVM_STEP_ARGUMENTS) {
+    const u8* from = host_to_read<sizeof(T)>(s, address<kForm>(s, op));
+    const T top = static_cast<T>(sp - sizeof(T));
+    u8* to = host_to_write<sizeof(T)>(s, top);
+    if (from == nullptr || to == nullptr) return false;
+    store<T>(to, load<T>(from));
+    DUALVM_SET_STACK_POINTER(top);
+    return true;
+}
+
 template <class T>
 DUALVM_STEP pop_register(DUALVM_STEP_ARGUMENTS) {
     const T top = static_cast<T>(sp);

@@ -99,8 +99,13 @@ struct Generator {
                                                   ZYDIS_MNEMONIC_BTC};
         static constexpr ZydisMnemonic kCount[] = {ZYDIS_MNEMONIC_BSF, ZYDIS_MNEMONIC_BSR, ZYDIS_MNEMONIC_POPCNT};
         const ZydisMnemonic test = pick(kTest);
-        switch (below(4)) {
+        switch (below(5)) {
             case 0: encode(code, test, {reg(n), reg(n)}); break;
+            case 4: {
+                const unsigned from = n == 8 ? below(2) == 0 ? 1 : 8 : 1 << below(3);
+                encode(code, ZYDIS_MNEMONIC_CRC32, {reg(n < 4 ? 4 : n), below(2) == 0 ? reg(from) : memory(from)});
+                break;
+            }
             case 1: encode(code, test, {reg(n), immediate(1)}); break;
             case 2:
                 encode(code, test, {memory(n), immediate(1)}, test == ZYDIS_MNEMONIC_BT ? 0 : maybe_locked());
@@ -221,7 +226,7 @@ struct Generator {
                 bytes.imm.u = 8 * below(4);
                 const auto stack_pointer = fixed(long_mode ? ZYDIS_REGISTER_RSP : ZYDIS_REGISTER_ESP);
                 encode(code, ZYDIS_MNEMONIC_SUB, {stack_pointer, bytes});
-                encode(code, ZYDIS_MNEMONIC_PUSH, {reg(wide)});
+                encode(code, ZYDIS_MNEMONIC_PUSH, {below(4) == 0 ? memory(wide) : reg(wide)});
                 encode(code, ZYDIS_MNEMONIC_PUSH, {below(4) == 0 ? stack_pointer : reg(wide)});
                 encode(code, ZYDIS_MNEMONIC_POP, {reg(wide)});
                 if (below(4) == 0) encode(code, ZYDIS_MNEMONIC_MOV, {reg(wide), stack_pointer});

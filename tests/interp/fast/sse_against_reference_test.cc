@@ -93,6 +93,7 @@ const std::vector<Family>& families() {
         {{M(PEXTRW)}, {"rxi", "mxi"}, 2},
         {{M(PEXTRD), M(EXTRACTPS)}, {"rxi", "mxi"}, 4},
         {{M(PEXTRQ)}, {"Rxi", "mxi"}, 8},
+        {{M(PCMPISTRI), M(PCMPISTRM), M(PCMPESTRI), M(PCMPESTRM)}, {"xxi", "xmi"}},
         {{M(STMXCSR), M(LDMXCSR)}, {"m"}, 4},
     };
     return all;
@@ -319,7 +320,40 @@ TEST(SseAgainstReference, EachInstructionByItself) {
     }
 }
 
-// Every x87 opcode there is, between SSE instructions that round: their states share the host's registers.
+// An MMX instruction, one of nearly all there are; some of these encodings are none, and #UD.
+void mmx_instruction(Generator& generator, std::vector<u8>& code) {
+    static constexpr u8 kWithImmediate[] = {0x70, 0x71, 0x72, 0x73, 0xc4, 0xc5};
+    code.push_back(0x0f);
+    u8 opcode = 0;
+    switch (generator.below(6)) {
+        case 0: opcode = static_cast<u8>(0x60 + generator.below(16)); break;
+        case 1: opcode = kWithImmediate[generator.below(std::size(kWithImmediate))]; break;
+        case 2: opcode = static_cast<u8>(generator.below(2) == 0 ? 0x7e : 0x7f); break;  // MOVD, MOVQ: stores
+        case 3:
+            code.push_back(0x38);
+            opcode = static_cast<u8>(generator.below(12));
+            break;
+        case 4: opcode = 0x77; break;  // EMMS
+        default:
+            opcode = static_cast<u8>(0xd1 + generator.below(0xfe - 0xd1 + 1));
+            if (opcode == 0xf7) opcode = 0x6f;  // MASKMOVQ stores where RDI points
+            break;
+    }
+    code.push_back(opcode);
+    if (opcode == 0x77) return;
+    const auto fields = static_cast<u8>(generator.below(64));
+    if (generator.below(2) == 0) {
+        code.push_back(0xc0 | fields);
+    } else {
+        code.push_back(static_cast<u8>(0x43 | (fields & 0x38)));  // [rbx + disp8]
+        code.push_back(static_cast<u8>(generator.below(128)));
+    }
+    if (std::find(std::begin(kWithImmediate), std::end(kWithImmediate), opcode) != std::end(kWithImmediate)) {
+        code.push_back(static_cast<u8>(generator.below(70)));
+    }
+}
+
+// Every x87 opcode there is, between SSE instructions that round and MMX: their states share the host's registers.
 void compare_x87_programs(bool long_mode, u64 seed, unsigned programs, bool masked) {
     Generator generator{Random(seed), long_mode};
     for (unsigned i = 0; i < programs; ++i) {
@@ -327,6 +361,10 @@ void compare_x87_programs(bool long_mode, u64 seed, unsigned programs, bool mask
         for (u64 left = 1 + generator.below(14); left > 0; --left) {
             if (generator.below(5) == 0) {
                 generator.instruction(code, families()[generator.below(4)]);
+                continue;
+            }
+            if (generator.below(3) == 0) {
+                mmx_instruction(generator, code);
                 continue;
             }
             code.push_back(static_cast<u8>(0xd8 + generator.below(8)));
