@@ -91,6 +91,16 @@ TEST_F(State, ControlRegisters) {
     }
 }
 
+TEST_F(State, AModelWithoutWhatKvmRefusesCanHaveAllItsBitsOfCr4) {
+    long_mode();
+    const CpuModel& standard = machine->cpu_model();
+    machine->set_cpu_model(standard.without_cr4_bits(cr4_bits_refused_by_kvm(standard, "/dev/kvm")));
+    START_ENGINE();
+    cpu().control.cr4 = machine->cpu_model().cr4_valid_bits();
+    EXPECT_NE(cpu().control.cr4 & cr4::OSFXSR, 0u);
+    EXPECT_EQ(round_trip(Groups::Control), "");
+}
+
 TEST_F(State, Cr8SurvivesARun) {
     long_mode();
     cpu().control.cr8 = 5;
