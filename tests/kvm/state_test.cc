@@ -147,6 +147,15 @@ TEST_F(State, ModelSpecificRegisters) {
     }
 }
 
+TEST_F(State, MachineCheckControlsThatAKernelHasTurnedOn) {
+    long_mode();
+    START_ENGINE();
+    engine->pull(Groups::Msrs);
+    cpu().msrs.mcg_ctl = ~u64{0};
+    for (std::size_t bank = 0; bank < 4; ++bank) cpu().msrs.machine_check[4 * bank] = ~u64{0};
+    EXPECT_EQ(round_trip(Groups::Msrs), "");
+}
+
 TEST_F(State, TheTimeStampCounterGoesOnFromWhereItIsPut) {
     long_mode();
     START_ENGINE();
