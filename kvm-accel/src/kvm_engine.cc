@@ -25,7 +25,8 @@ namespace {
 
 class KvmEngine final : public Engine {
 public:
-    KvmEngine(Machine& machine, KvmOptions& options, KvmDevice device, KvmVm vm, KvmVcpu vcpu, StateTransfer transfer)
+    KvmEngine(Machine& machine, KvmOptions& options, KvmDevice device, KvmVm vm, KvmVcpu vcpu, StateTransfer transfer,
+              bool stays_at_failures)
         : machine_(machine),
           rescuer_(machine, std::move(options.rescue)),
           device_(std::move(device)),
@@ -36,6 +37,7 @@ public:
           coalesced_(vm_, vcpu_),
           kicker_(vcpu_.run()),
           shadow_paging_(!nested_paging(host_kind())),
+          stays_at_failures_(stays_at_failures),
           write_observer_(machine.vmem().add_write_observer([this](u64, u64) { shadows_hold_ = false; })) {}
     ~KvmEngine() override { machine_.vmem().remove_write_observer(write_observer_); }
 
@@ -98,6 +100,7 @@ private:
     CoalescedWrites coalesced_;
     Kicker kicker_;
     bool shadow_paging_;
+    bool stays_at_failures_;  // what KVM cannot emulate changes nothing, and raises no #UD besides
     // Nobody but the guest's own code has written to memory since KVM has dropped its shadows of page tables.
     bool shadows_hold_ = true;
     u64 write_observer_;  // of writes by devices and loaders
@@ -263,6 +266,8 @@ void KvmEngine::finish_access() {
         if (access_pending_) {
             ++statistics_.exits[static_cast<std::size_t>(exit.kind)];
             handle_exit(machine_, exit);
+        } else if (is_emulation_failure(run) && stays_at_failures_) {
+            return;  // at an instruction that KVM has read an operand of and cannot work with: run() comes to it again
         } else if (exit.kind == ExitKind::Failure || exit.kind == ExitKind::Shutdown) {
             deferred_ = std::move(exit);
         }
@@ -397,7 +402,7 @@ Expected<std::unique_ptr<Engine>> make(Machine& machine, KvmOptions options) {
     auto vm = KvmVm::create(*device);
     if (!vm) return tl::unexpected(vm.error());
     // With it, what KVM cannot emulate comes to user space from every ring; else ring 3 gets #UD behind our back.
-    vm->exit_on_emulation_failure();
+    const bool stays_at_failures = vm->exit_on_emulation_failure();
     auto vcpu = KvmVcpu::create(*device, *vm);
     if (!vcpu) return tl::unexpected(vcpu.error());
     if (auto set = set_cpuid(*device, *vcpu, machine.cpu_model(), options.cpuid_differences); !set) {
@@ -406,7 +411,7 @@ Expected<std::unique_ptr<Engine>> make(Machine& machine, KvmOptions options) {
     auto transfer = StateTransfer::create(*device, *vm, *vcpu);
     if (!transfer) return tl::unexpected(transfer.error());
     auto engine = std::make_unique<KvmEngine>(machine, options, std::move(*device), std::move(*vm), std::move(*vcpu),
-                                              std::move(*transfer));
+                                              std::move(*transfer), stays_at_failures);
     if (auto started = engine->start(); !started) return tl::unexpected(started.error());
     return engine;
 }
