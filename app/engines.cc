@@ -117,6 +117,10 @@ Expected<std::unique_ptr<Engine>> make_switching_engine(Machine& machine, Engine
                                                         const EngineOptions& options) {
     EngineOptions known = options;
     known.engine = first;
+    if (takes_part(known, EngineName::Kvm) && choose_assist(known).assist != Assist::Kernel) {
+        const u64 refused = cr4_bits_refused_by_kvm(machine.cpu_model(), known.kvm_device);
+        machine.set_cpu_model(machine.cpu_model().without_cr4_bits(refused));
+    }
     std::vector<study::SwitchingEngine::Part> parts;
     for (const EngineName name : {first, first == EngineName::Kvm ? EngineName::Interp : EngineName::Kvm}) {
         if (!takes_part(known, name)) continue;

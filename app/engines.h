@@ -34,7 +34,8 @@ AssistChoice choose_assist(const EngineOptions& options);
 // An Error of status EngineUnavailable if this host lacks it.
 Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engine, const EngineOptions& options);
 
-// Those that options.switching names, and `first`, which begins.
+// Those that options.switching names, and `first`, which begins. Where KVM is to take over the kernel, the machine's
+// CPU is made one without what this host's KVM could not go on with.
 Expected<std::unique_ptr<Engine>> make_switching_engine(Machine& machine, EngineName first,
                                                         const EngineOptions& options);
 

@@ -98,7 +98,8 @@ count the host's time.
 --switch=CONDITION,to=interp or ,to=kvm hands the guest to that engine while it runs, with all of its state. It may be
 given many times: each waits for its condition once the one before has had its own; --switch=repeat, as the last, has
 them start over. --engine begins, time is the host's if kvm takes part, and kvm is --assist=instruction if nothing is
-said. --stats tells how often, and how long, each had the guest. Conditions:
+said; the guest's CPU is then without what this host's KVM could not take over (PCIDs on some). --stats tells how often,
+and how long, each had the guest. Conditions:
   insn:N                 N more instructions have been executed
   rip:ADDRESS            the instruction there is next
   cr3, cr3:VALUE         CR3 changes; CR3 becomes VALUE

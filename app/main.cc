@@ -1,6 +1,8 @@
 // dualvm: the command line, nothing else. Options are parsed in options.cc; each command has a file of its own.
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <exception>
 #include <new>
 
@@ -24,7 +26,17 @@ int dispatch(const Options& options, const Messages& messages) {
     return static_cast<int>(ExitStatus::Usage);
 }
 
+// A standard stream that was closed before we began is a file descriptor that the next open() gets: the guest's serial
+// output would be written into its disk's image. Reading it is the end of the input, writing it fails, as it should.
+void keep_standard_streams_taken() {
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+        if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+        if (open("/dev/null", O_RDONLY) != fd) _exit(static_cast<int>(ExitStatus::BadImage));  // nobody to tell
+    }
+}
+
 int run(const std::vector<std::string>& arguments) {
+    keep_standard_streams_taken();
     install_signal_handlers();
     const auto options = parse_command_line(arguments);
     if (!options) {

@@ -25,7 +25,8 @@ namespace {
 
 class KvmEngine final : public Engine {
 public:
-    KvmEngine(Machine& machine, KvmOptions& options, KvmDevice device, KvmVm vm, KvmVcpu vcpu, StateTransfer transfer)
+    KvmEngine(Machine& machine, KvmOptions& options, KvmDevice device, KvmVm vm, KvmVcpu vcpu, StateTransfer transfer,
+              bool stays_at_failures)
         : machine_(machine),
           rescuer_(machine, std::move(options.rescue)),
           device_(std::move(device)),
@@ -35,7 +36,10 @@ public:
           slots_(vm_, machine.vmem(), device_.capability(KVM_CAP_READONLY_MEM) != 0),
           coalesced_(vm_, vcpu_),
           kicker_(vcpu_.run()),
-          shadow_paging_(!nested_paging(host_kind())) {}
+          shadow_paging_(!nested_paging(host_kind())),
+          stays_at_failures_(stays_at_failures),
+          write_observer_(machine.vmem().add_write_observer([this](u64, u64) { shadows_hold_ = false; })) {}
+    ~KvmEngine() override { machine_.vmem().remove_write_observer(write_observer_); }
 
     Expected<void> start();
 
@@ -82,7 +86,7 @@ private:
     void transfer_in(Groups groups);
     void transfer_out(Groups groups);
     void handle_coalesced();
-    void drop_shadows();
+    Expected<void> hold_shadows();
     void describe_failure(Exit& exit);
     std::optional<Exit> rescue(Exit exit);
 
@@ -96,6 +100,10 @@ private:
     CoalescedWrites coalesced_;
     Kicker kicker_;
     bool shadow_paging_;
+    bool stays_at_failures_;  // what KVM cannot emulate changes nothing, and raises no #UD besides
+    // Nobody but the guest's own code has written to memory since KVM has dropped its shadows of page tables.
+    bool shadows_hold_ = true;
+    u64 write_observer_;  // of writes by devices and loaders
     EngineStatistics statistics_;
     u64 coalesced_count_ = 0;
     u64 seen_map_generation_ = 0;
@@ -202,6 +210,7 @@ Exit KvmEngine::run(const Budget& budget) {
         if (machine_.vmem().map_generation() != seen_map_generation_) {
             if (auto built = rebuild_slots(); !built) return failed(built.error().text);
         }
+        if (auto held = hold_shadows(); !held) return failed(held.error().text);
         if (halted_ && !wakes_up()) return of_kind(ExitKind::Halt);
         coalesced_.follow(machine_.vio());
         inject_events();
@@ -257,6 +266,8 @@ void KvmEngine::finish_access() {
         if (access_pending_) {
             ++statistics_.exits[static_cast<std::size_t>(exit.kind)];
             handle_exit(machine_, exit);
+        } else if (is_emulation_failure(run) && stays_at_failures_) {
+            return;  // at an instruction that KVM has read an operand of and cannot work with: run() comes to it again
         } else if (exit.kind == ExitKind::Failure || exit.kind == ExitKind::Shutdown) {
             deferred_ = std::move(exit);
         }
@@ -318,14 +329,15 @@ void KvmEngine::pull(Groups groups) {
 void KvmEngine::push(Groups groups) {
     ++statistics_.pushes;
     transfer_out(groups);
-    // Another engine may have run since, and have changed page tables.
-    const bool paging = (machine_.cpu().control.cr0 & cr0::PG) != 0;
-    if (shadow_paging_ && paging && any(groups & Groups::Control)) drop_shadows();
+    // Another engine may have run since, and have changed page tables: also those that are in use again only once the
+    // guest has turned paging on. Now, and not when it is entered: a hand-over is not part of anybody's time.
+    if (any(groups & Groups::Control)) shadows_hold_ = false;
+    if (auto held = hold_shadows(); !held && !deferred_) deferred_ = failure(held.error().text);
 }
 
-void KvmEngine::drop_shadows() {
-    if (slots_.drop_shadows()) return;
-    deferred_ = failure(fmt::format("KVM did not drop stale shadows of page tables: {}", std::strerror(errno)));
+Expected<void> KvmEngine::hold_shadows() {
+    if (std::exchange(shadows_hold_, true) || !shadow_paging_ || slots_.drop_shadows()) return {};
+    return ioctl_error("KVM_SET_USER_MEMORY_REGION, to drop stale shadows,");
 }
 
 // --- failures --------------------------------------------------------------------------------------------------------
@@ -369,8 +381,7 @@ std::optional<Exit> KvmEngine::rescue(Exit exit) {
     count_rescue(statistics_.named, exit, result.length);
     // Only what has changed goes back; events always, as KVM knows of more than CpuFile does.
     transfer_out(result.changed | Groups::Events);
-    const bool paging = (machine_.cpu().control.cr0 & cr0::PG) != 0;
-    if (shadow_paging_ && paging && result.wrote_memory) drop_shadows();  // it may have been a page table
+    if (result.wrote_memory) shadows_hold_ = false;  // it may have been a page table
     if (deferred_) return std::exchange(deferred_, std::nullopt);
     if (result.exit.kind == ExitKind::Shutdown || result.exit.kind == ExitKind::Breakpoint) return result.exit;
     return std::nullopt;
@@ -393,7 +404,7 @@ Expected<std::unique_ptr<Engine>> make(Machine& machine, KvmOptions options) {
     auto vm = KvmVm::create(*device);
     if (!vm) return tl::unexpected(vm.error());
     // With it, what KVM cannot emulate comes to user space from every ring; else ring 3 gets #UD behind our back.
-    vm->exit_on_emulation_failure();
+    const bool stays_at_failures = vm->exit_on_emulation_failure();
     auto vcpu = KvmVcpu::create(*device, *vm);
     if (!vcpu) return tl::unexpected(vcpu.error());
     if (auto set = set_cpuid(*device, *vcpu, machine.cpu_model(), options.cpuid_differences); !set) {
@@ -402,7 +413,7 @@ Expected<std::unique_ptr<Engine>> make(Machine& machine, KvmOptions options) {
     auto transfer = StateTransfer::create(*device, *vm, *vcpu);
     if (!transfer) return tl::unexpected(transfer.error());
     auto engine = std::make_unique<KvmEngine>(machine, options, std::move(*device), std::move(*vm), std::move(*vcpu),
-                                              std::move(*transfer));
+                                              std::move(*transfer), stays_at_failures);
     if (auto started = engine->start(); !started) return tl::unexpected(started.error());
     return engine;
 }

@@ -109,6 +109,11 @@ Expected<StateTransfer> StateTransfer::create(const KvmDevice& device, const Kvm
         auto got = transfer(vcpu.fd(), KVM_GET_REGS, &vcpu.run().s.regs.regs, "KVM_GET_REGS");
         if (!got) return tl::unexpected(got.error());
     }
+    // The machine-check banks that the interpreter's guests have (interp/src/reference/msr.cc). KVM's own have no
+    // IA32_MCG_CTL, and KVM would refuse what a kernel has written there (SDM vol. 3B, 15.3.1.1). Where KVM gives
+    // others, it has its own.
+    u64 mcg_cap = 4 | u64{1} << 8;
+    ioctl(vcpu.fd(), KVM_X86_SETUP_MCE, &mcg_cap);
     // KVM_GET_MSR_INDEX_LIST leaves the MTRRs out; asking for them tells. KVM stops at the first that it does not know.
     const auto& wanted = plain_msr_indexes();
     for (std::size_t next = 0; next < wanted.size(); ++next) {

@@ -1,6 +1,7 @@
 #include "dualvm/cpu_model.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace dualvm {
@@ -124,20 +125,50 @@ CpuidResult CpuModel::cpuid(u32 leaf, u32 subleaf, const CpuFile& cpu) const {
     return r;
 }
 
+namespace {
+
+// What CPUID must say for these bits of CR4 to be any.
+struct Cr4Feature {
+    u64 bits;
+    u32 leaf;
+    u32 CpuidResult::*word;
+    u32 mask;
+};
+constexpr std::array<Cr4Feature, 9> kCr4Features = {{
+    {cr4::VME | cr4::PVI, 1, &CpuidResult::edx, bit(1)},
+    {cr4::OSFXSR, 1, &CpuidResult::edx, bit(24)},
+    {cr4::OSXMMEXCPT, 1, &CpuidResult::edx, bit(25)},
+    {cr4::PCIDE, 1, &CpuidResult::ecx, bit(17)},
+    {cr4::OSXSAVE, 1, &CpuidResult::ecx, bit(26)},
+    {cr4::FSGSBASE, 7, &CpuidResult::ebx, bit(0)},
+    {cr4::SMEP, 7, &CpuidResult::ebx, bit(7)},
+    {cr4::SMAP, 7, &CpuidResult::ebx, bit(20)},
+    {cr4::UMIP, 7, &CpuidResult::ecx, bit(2)},
+}};
+
+}  // namespace
+
 u64 CpuModel::cr4_valid_bits() const {
     u64 bits = cr4::TSD | cr4::DE | cr4::PSE | cr4::PAE | cr4::MCE | cr4::PGE | cr4::PCE;
     for (const CpuidLeaf& l : leaves_) {
-        if (l.leaf == 1 && (l.result.edx & bit(1))) bits |= cr4::VME | cr4::PVI;
-        if (l.leaf == 1 && (l.result.edx & bit(24))) bits |= cr4::OSFXSR;
-        if (l.leaf == 1 && (l.result.edx & bit(25))) bits |= cr4::OSXMMEXCPT;
-        if (l.leaf == 1 && (l.result.ecx & bit(17))) bits |= cr4::PCIDE;
-        if (l.leaf == 1 && (l.result.ecx & bit(26))) bits |= cr4::OSXSAVE;
-        if (l.leaf == 7 && (l.result.ebx & bit(0))) bits |= cr4::FSGSBASE;
-        if (l.leaf == 7 && (l.result.ebx & bit(7))) bits |= cr4::SMEP;
-        if (l.leaf == 7 && (l.result.ebx & bit(20))) bits |= cr4::SMAP;
-        if (l.leaf == 7 && (l.result.ecx & bit(2))) bits |= cr4::UMIP;
+        for (const Cr4Feature& f : kCr4Features) {
+            if (l.leaf == f.leaf && (l.result.*f.word & f.mask) != 0) bits |= f.bits;
+        }
     }
     return bits;
+}
+
+CpuModel CpuModel::without_cr4_bits(u64 bits) const {
+    constexpr Cr4Feature kInvpcid{cr4::PCIDE, 7, &CpuidResult::ebx, bit(10)};  // of no use without PCIDs
+    CpuModel less = *this;
+    const auto take_away = [&](CpuidLeaf& l, const Cr4Feature& f) {
+        if (l.leaf == f.leaf && (bits & f.bits) != 0) l.result.*f.word &= ~f.mask;
+    };
+    for (CpuidLeaf& l : less.leaves_) {
+        for (const Cr4Feature& f : kCr4Features) take_away(l, f);
+        take_away(l, kInvpcid);
+    }
+    return less;
 }
 
 u64 CpuModel::efer_valid_bits() const { return efer::SCE | efer::LME | efer::LMA | efer::NXE; }

@@ -5,7 +5,7 @@ import subprocess
 import unittest
 from pathlib import Path
 
-from cli import BAD_IMAGE, DUALVM, CliTest, dualvm, guest, main
+from cli import BAD_IMAGE, DUALVM, SECONDS, CliTest, dualvm, guest, main
 
 DRIVES = ("-hda", "-hdb", "-hdc", "-hdd", "-cdrom", "-fda", "-fdb")
 SEABIOS = Path("/usr/share/seabios/bios-256k.bin")
@@ -56,6 +56,20 @@ class Refused(CliTest):
 
 
 @unittest.skipUnless(SEABIOS.exists(), "no SeaBIOS (package seabios)")
+class ClosedStreams(CliTest):
+    def test_what_is_written_to_a_closed_stream_does_not_go_into_a_disk(self):
+        path = self.folder / "disk"
+        for close in (">&-", "2>&-", "<&- >&- 2>&-"):
+            with self.subTest(close=close):
+                path.write_bytes(bytes(1 << 20))
+                command = ["sh", "-c", f'exec "$@" {close}', "sh", DUALVM, "run", "--engine=interp", "--stats", "-hda",
+                           str(path), "-kernel", guest("hello64")]
+                result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, timeout=SECONDS, check=False)
+                self.assertEqual(result.returncode, 1 if close == "2>&-" else BAD_IMAGE)
+                self.assertEqual(path.read_bytes(), bytes(1 << 20))
+
+
 class NothingToBoot(CliTest):
     def test_a_disk_without_boot_sector(self):
         path = self.folder / "disk"

@@ -80,6 +80,12 @@ class Kvm(CliTest):
         self.assertRegex(result.stderr, r"hand-overs to kvm +\d+\n")
         self.assertRegex(result.stderr, r"milliseconds under kvm +\d+\n")
 
+    def test_a_guest_that_would_use_pcids_is_handed_over_whether_kvm_has_them_or_not(self):
+        result = run_guest("churn", "-append", "kind=9 size=500", "--switch=insn:3000,to=kvm",
+                           "--switch=time:100us,to=interp", "--switch=repeat")
+        self.assert_status(result, 1)
+        self.assertEqual(result.stdout, "pcid size=500 checksum=1002000\n")
+
     def test_kvm_begins(self):
         result = run_guest(*SIEVE, "--switch=time:1ms,to=interp", "--json", engine="kvm")
         self.assert_status(result, 1)

@@ -378,6 +378,16 @@ TEST_F(Assist, ASystemCallThatWasNoneBringsNoFlagsThatProgramsCannotSet) {
     EXPECT_EQ(cpu().general.rflags & kNotForPrograms, 0u);
 }
 
+TEST_F(Assist, AnInstructionThatKvmDoesNotGetPastIsInterpreted) {
+    program({0x90, 0x90, 0x0f, 0x01, 0x04, 0x25, 0, 0, 0x0a, 0, 0xf4});  // nop; nop; sgdt [a0000h]; hlt
+    start_assisted();
+    if (IsSkipped()) return;
+    ExitKind kind = ExitKind::BudgetUsed;
+    for (unsigned i = 0; i < 100 && kind == ExitKind::BudgetUsed; ++i)
+        kind = engine->run({.host_time = 5'000'000}).kind;
+    EXPECT_EQ(kind, ExitKind::Halt);
+}
+
 TEST_F(Assist, TheDescriptorTablesThatAProgramSeesAreTheGuests) {
     program({0x0f, 0x01, 0x04, 0x25, 0x00, 0xa0, 0, 0, 0xf4});  // sgdt [a000h]; hlt
     cpu().segments.gdtr = {.base = 0x123456789, .limit = 0x4321};

@@ -186,6 +186,24 @@ TEST_F(Rescue, IsNotThereUnlessGiven) {
     EXPECT_NE(exit.text.find("cannot emulate"), std::string::npos) << exit.text;
 }
 
+TEST_F(Rescue, GoesOnBehindAPullInTheMiddleOfAnAccessThatKvmCannotWorkWith) {
+    user_mode({0x48, 0x0f, 0xc7, 0x0c, 0x25, 0, 0, 0x0a, 0, 0xee});  // cmpxchg16b [a0000h];  out dx, al
+    cpu().general.gpr[RDX] = kPort;
+    auto fake = std::make_unique<FakeEngine>(*machine);
+    fake->usual = {ExitKind::SingleStep, 9};
+    START_ENGINE(std::move(fake));
+    Exit exit = engine->run({.host_time = 1'000'000'000});
+    if (exit.kind != ExitKind::MmioRead) GTEST_SKIP() << "this host's KVM reads nothing before it gives up";
+    handle_exit(*machine, exit);
+    engine->pull(Groups::General);
+    EXPECT_EQ(cpu().general.rip, kCode);
+    for (exit = engine->run({.host_time = 1'000'000'000}); exit.kind == ExitKind::MmioRead;) {
+        handle_exit(*machine, exit);
+        exit = engine->run({.host_time = 1'000'000'000});
+    }
+    EXPECT_EQ(exit.kind, ExitKind::PortWrite) << exit.text;
+}
+
 TEST_F(Rescue, ATripleFaultInItEndsTheRun) {
     kernel_fwait();
     FakeEngine* fake = rescue_with({ExitKind::Shutdown, 0});

@@ -91,6 +91,16 @@ TEST_F(State, ControlRegisters) {
     }
 }
 
+TEST_F(State, AModelWithoutWhatKvmRefusesCanHaveAllItsBitsOfCr4) {
+    long_mode();
+    const CpuModel& standard = machine->cpu_model();
+    machine->set_cpu_model(standard.without_cr4_bits(cr4_bits_refused_by_kvm(standard, "/dev/kvm")));
+    START_ENGINE();
+    cpu().control.cr4 = machine->cpu_model().cr4_valid_bits();
+    EXPECT_NE(cpu().control.cr4 & cr4::OSFXSR, 0u);
+    EXPECT_EQ(round_trip(Groups::Control), "");
+}
+
 TEST_F(State, Cr8SurvivesARun) {
     long_mode();
     cpu().control.cr8 = 5;
@@ -135,6 +145,15 @@ TEST_F(State, ModelSpecificRegisters) {
         for (u64& fixed : m.mtrr_fixed) fixed = any_bool() ? 0x0606060606060606 : 0;
         EXPECT_EQ(round_trip(Groups::Msrs), "");
     }
+}
+
+TEST_F(State, MachineCheckControlsThatAKernelHasTurnedOn) {
+    long_mode();
+    START_ENGINE();
+    engine->pull(Groups::Msrs);
+    cpu().msrs.mcg_ctl = ~u64{0};
+    for (std::size_t bank = 0; bank < 4; ++bank) cpu().msrs.machine_check[4 * bank] = ~u64{0};
+    EXPECT_EQ(round_trip(Groups::Msrs), "");
 }
 
 TEST_F(State, TheTimeStampCounterGoesOnFromWhereItIsPut) {

@@ -146,12 +146,18 @@ Expected<Loaded> load_guest(const GuestOfManifest& guest) {
     return loaded;
 }
 
+void fit_cpu_to_kvm(Machine& machine) {
+    const u64 refused = cr4_bits_refused_by_kvm(machine.cpu_model(), "/dev/kvm");
+    machine.set_cpu_model(machine.cpu_model().without_cr4_bits(refused));
+}
+
 Expected<Ending> run_guest(const GuestOfManifest& guest, Other other, const study::SwitchPlan& plan, const Wrap& wrap) {
     Ending end;
     auto loaded = load_guest(guest);
     if (!loaded) return tl::unexpected(loaded.error());
     static_cast<Loaded&>(end) = std::move(*loaded);
 
+    if (other == Other::Kvm) fit_cpu_to_kvm(*end.machine);  // also for the run that never switches
     std::vector<study::SwitchingEngine::Part> parts;
     auto interp = make_interpreter(*end.machine, {.without = {}, .host_tsc = true});
     const Engine& counting = *interp;

@@ -37,6 +37,8 @@ struct Loaded {
     std::unique_ptr<Machine> machine;
 };
 Expected<Loaded> load_guest(const GuestOfManifest& guest);
+// Makes its CPU one that this host's KVM can take over, as `dualvm run --switch` does; before any engine is made.
+void fit_cpu_to_kvm(Machine& machine);
 
 // The machine as the guest has left it.
 struct Ending : Loaded {

@@ -15,6 +15,7 @@ TEST_P(RoundTrip, KvmGivesBackWhatTheInterpreterHas) {
     auto guest = load_guest(GetParam());
     ASSERT_TRUE(guest) << guest.error().text;
     Machine& machine = *guest->machine;
+    fit_cpu_to_kvm(machine);
     const auto interp = make_interpreter(machine, {.without = {}, .host_tsc = true});
     const CpuFile at_first = machine.cpu();
     auto kvm = make_kvm_engine(machine, {});

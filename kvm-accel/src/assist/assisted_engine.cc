@@ -115,6 +115,7 @@ Exit AssistedEngine::run(const Budget& budget) {
         }
         UserMode::Result result;
         const char* refused = user_->refuses(cpu);
+        const GeneralGroup before = cpu.general;
         if (refused == nullptr) {
             const Nanoseconds start = monotonic_now();
             result = user_->run(cpu, deadline);
@@ -133,9 +134,13 @@ Exit AssistedEngine::run(const Budget& budget) {
         }
         kernel_->push(kOut);
         if (result.end == UserMode::End::Trap) continue;
-        at_program_ = true;
-        interrupted_rip_ = cpu.general.rip;
-        interrupted_cr3_ = cpu.control.cr3;
+        // A program that is where it was may be at an instruction that KVM does not get past (kvm_pvm and SGDT into a
+        // device's memory): that one is interpreted.
+        at_program_ = cpu.general != before;
+        if (at_program_) {
+            interrupted_rip_ = cpu.general.rip;
+            interrupted_cr3_ = cpu.control.cr3;
+        }
         if (result.end == UserMode::End::Deadline) return counted(ExitKind::BudgetUsed);
         if (result.end == UserMode::End::Device && machine_.attention()) return counted(ExitKind::Attention);
     }

@@ -39,6 +39,8 @@ public:
     u64 cr4_valid_bits() const;
     u64 efer_valid_bits() const;
     unsigned physical_address_bits() const { return 40; }
+    // This model without the features that these bits of CR4 turn on: neither CPUID nor CR4 knows them.
+    CpuModel without_cr4_bits(u64 bits) const;
 
 private:
     friend CpuModel make_standard_model();

@@ -44,7 +44,9 @@ public:
     Clock& clock() { return *clock_; }
     // The clock if it is one that counts instructions, else nullptr.
     VirtualClock* virtual_clock() { return virtual_clock_; }
-    const CpuModel& cpu_model() const { return CpuModel::standard(); }
+    const CpuModel& cpu_model() const { return cpu_model_; }
+    // Another CPU than the standard model; before any engine is made.
+    void set_cpu_model(CpuModel model) { cpu_model_ = std::move(model); }
 
     CpuFile& cpu(unsigned index = 0) { return cpus_[index]; }
     unsigned cpu_count() const { return static_cast<unsigned>(cpus_.size()); }
@@ -100,6 +102,7 @@ private:
     Machine() = default;
 
     MachineConfig config_;
+    CpuModel cpu_model_ = CpuModel::standard();
     std::unique_ptr<VMem> vmem_;
     VIo vio_;
     std::unique_ptr<Clock> clock_;

@@ -136,5 +136,19 @@ TEST_F(Msr, CpuidAnswersFromTheModel) {
     EXPECT_EQ(reg(RBX) >> 32, 0u);
 }
 
+TEST_F(Msr, WhatTheModelIsWithoutNeitherCpuidNorCr4Knows) {
+    s().machine->set_cpu_model(CpuModel::standard().without_cr4_bits(cr4::PCIDE));
+    constexpr u64 kPcid = 1u << 17, kInvpcid = 1u << 10, kSmep = 1u << 7;
+    reg(RAX) = 1;
+    EXPECT_EQ(execute({0x0f, 0xa2}), Flow::Next);
+    EXPECT_EQ(reg(RCX) & kPcid, 0u);
+    reg(RAX) = 7;
+    reg(RCX) = 0;
+    EXPECT_EQ(execute({0x0f, 0xa2}), Flow::Next);
+    EXPECT_EQ(reg(RBX) & (kInvpcid | kSmep), kSmep);
+    reg(RAX) = cpu().control.cr4 | cr4::PCIDE;
+    expect_fault({0x0f, 0x22, 0xe0}, GP, 0);  // mov cr4, rax
+}
+
 }  // namespace
 }  // namespace dualvm::interp
