@@ -32,7 +32,7 @@ public:
     const std::vector<CpuidLeaf>& leaves() const { return leaves_; }
 
     // CPUID as an instruction (SDM vol. 2A, "CPUID"): out-of-range leaves answer as the highest basic leaf does; bits
-    // that mirror the CPU's state (OSXSAVE, APIC) are filled in from `cpu`.
+    // that mirror the CPU's state (OSXSAVE, APIC) or hold in 64-bit mode only (SYSCALL) are filled in from `cpu`.
     CpuidResult cpuid(u32 leaf, u32 subleaf, const CpuFile& cpu) const;
 
     // Bits of CR4 and EFER that may be set with this model; setting another is #GP(0).

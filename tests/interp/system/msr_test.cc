@@ -136,5 +136,29 @@ TEST_F(Msr, CpuidAnswersFromTheModel) {
     EXPECT_EQ(reg(RBX) >> 32, 0u);
 }
 
+TEST_F(Msr, CpuidLeaf7HasOneSubleaf) {
+    auto features = [&](u64 leaf, u64 subleaf) {
+        reg(RAX) = leaf;
+        reg(RCX) = subleaf;
+        EXPECT_EQ(execute({0x0f, 0xa2}), Flow::Next);
+        return reg(RBX);
+    };
+    EXPECT_NE(features(7, 0), 0u);
+    EXPECT_EQ(features(7, 1), 0u);
+    EXPECT_EQ(features(8, 0), features(7, 0));  // beyond the last leaf it is this one's answer
+    EXPECT_EQ(features(8, 1), 0u);
+}
+
+TEST_F(Msr, CpuidHasSyscallIn64BitModeOnly) {
+    constexpr u64 kSyscall = 1u << 11, kLongMode = 1u << 29;
+    reg(RAX) = 0x80000001;
+    EXPECT_EQ(execute({0x0f, 0xa2}), Flow::Next);
+    EXPECT_EQ(reg(RDX) & (kSyscall | kLongMode), kSyscall | kLongMode);
+    seg(CS).access &= ~Segment::L;  // compatibility mode
+    reg(RAX) = 0x80000001;
+    EXPECT_EQ(execute({0x0f, 0xa2}), Flow::Next);
+    EXPECT_EQ(reg(RDX) & (kSyscall | kLongMode), kLongMode);
+}
+
 }  // namespace
 }  // namespace dualvm::interp
