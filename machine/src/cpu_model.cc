@@ -86,9 +86,10 @@ CpuModel make_standard_model() {
     m.name_ = "dualvm64";
     auto add = [&](u32 leaf, CpuidResult r) { m.leaves_.push_back({.leaf = leaf, .result = r}); };
     add(0, vendor(kMaxBasicLeaf, "GenuineIntel"));
-    // Family 6, model 26, stepping 3: the first generation with all of x86-64-v2.
-    add(1, {.eax = 0x000106a3, .ebx = 8u << 8 /* CLFLUSH: 8 quadwords */, .ecx = kLeaf1Ecx, .edx = kLeaf1Edx});
-    for (u32 leaf = 2; leaf < kMaxBasicLeaf; ++leaf) add(leaf, {});
+    add(1,
+        {.eax = CpuModel::kSignature, .ebx = 8u << 8 /* CLFLUSH: 8 quadwords */, .ecx = kLeaf1Ecx, .edx = kLeaf1Edx});
+    add(2, {.eax = 1});  // AL is always 1, how often to ask; no descriptors of caches
+    for (u32 leaf = 3; leaf < kMaxBasicLeaf; ++leaf) add(leaf, {});
     m.leaves_.push_back({.leaf = kMaxBasicLeaf, .has_subleaf = true, .result = {.ebx = kLeaf7Ebx, .ecx = kLeaf7Ecx}});
     add(0x80000000, {.eax = kMaxExtendedLeaf});
     add(0x80000001, {.ecx = kExtended1Ecx, .edx = kExtended1Edx});

@@ -25,6 +25,9 @@ struct CpuidLeaf {
 
 class CpuModel {
 public:
+    // Family 6, model 26, stepping 3: the first generation with all of x86-64-v2. CPUID leaf 1 says so, and RESET does.
+    static constexpr u32 kSignature = 0x000106a3;
+
     // The default model, "dualvm64".
     static const CpuModel& standard();
 

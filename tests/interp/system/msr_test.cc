@@ -136,6 +136,14 @@ TEST_F(Msr, CpuidAnswersFromTheModel) {
     EXPECT_EQ(reg(RBX) >> 32, 0u);
 }
 
+TEST_F(Msr, ResetLeavesInEdxWhatCpuidCallsTheProcessor) {
+    cpu().reset();
+    const u64 signature = reg(RDX);
+    reg(RAX) = 1;
+    EXPECT_EQ(execute({0x0f, 0xa2}), Flow::Next);
+    EXPECT_EQ(reg(RAX), signature);
+}
+
 TEST_F(Msr, CpuidLeaf7HasOneSubleaf) {
     auto features = [&](u64 leaf, u64 subleaf) {
         reg(RAX) = leaf;
