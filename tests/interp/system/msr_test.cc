@@ -136,6 +136,20 @@ TEST_F(Msr, CpuidAnswersFromTheModel) {
     EXPECT_EQ(reg(RBX) >> 32, 0u);
 }
 
+TEST_F(Msr, MicrocodeUpdatesAreNotLoaded) {
+    EXPECT_TRUE(write(msr::BiosUpdateTrigger, 0x6030));
+    EXPECT_FALSE(write(msr::BiosUpdateTrigger, u64{1} << 47));
+    EXPECT_TRUE(write(msr::BiosSignature, 0));
+    EXPECT_EQ(read(msr::BiosSignature), 0u);
+    reg(RCX) = msr::BiosUpdateTrigger;
+    expect_fault({0x0f, 0x32}, GP);  // there is nothing to read
+}
+
+TEST_F(Msr, PentiumMachineChecksAreThereToBeRead) {
+    EXPECT_EQ(read(msr::P5McAddr), 0u);
+    EXPECT_EQ(read(msr::P5McType), 0u);
+}
+
 TEST_F(Msr, ResetLeavesInEdxWhatCpuidCallsTheProcessor) {
     cpu().reset();
     const u64 signature = reg(RDX);
