@@ -6,6 +6,7 @@
 #include "dualvm/devices/acpi_pm.h"
 #include "dualvm/devices/ata_disk.h"
 #include "dualvm/devices/atapi_cdrom.h"
+#include "dualvm/devices/coprocessor_error.h"
 #include "dualvm/devices/debug_ports.h"
 #include "dualvm/devices/dma8237.h"
 #include "dualvm/devices/floppy82077.h"
@@ -35,7 +36,8 @@ enum : unsigned {
     kIrqFloppy = 6,
     kIrqRtc = 8,
     kIrqAcpi = 9,
-    kIrqMouse = 12
+    kIrqMouse = 12,
+    kIrqCoprocessor = 13
 };
 
 constexpr unsigned kTimerInput = 2;  // of the I/O APIC, where the 8259As are joined otherwise
@@ -165,6 +167,7 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
         std::make_unique<I8042>(machine, isa_interrupt(kIrqKeyboard), isa_interrupt(kIrqMouse),
                                 config.firmware ? I8042::AfterReset::PowerOn : I8042::AfterReset::BiosDone));
     auto& port92 = machine.own(std::make_unique<SystemControlPort>(machine));
+    auto& coprocessor = machine.own(std::make_unique<CoprocessorError>(machine, isa_interrupt(kIrqCoprocessor)));
 
     auto& dma = machine.own(std::make_unique<Dma8237Pair>(machine.vmem()));
     auto& floppy = machine.own(std::make_unique<Floppy82077>(dma, isa_interrupt(kIrqFloppy), config.floppies));
@@ -214,6 +217,7 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
         {0x80, 1, &post, 0},
         {0x92, 1, &port92, 0},
         {0xe9, 1, &console, 0},
+        {CoprocessorError::kPort, 1, &coprocessor, 0},
         {0xf4, 4, &exit, 0},
         {Vga::kPorts, Vga::kPortsSize, &vga, Vga::kPortsOffset},
         {Vga::kVbePorts, Vga::kVbePortsSize, &vga.not_posted(), Vga::kVbeOffset},

@@ -38,6 +38,11 @@ u64 line_mask(u64 first, u64 size) {
     return (~u64{0} >> (63 - (to - from))) << from;
 }
 
+// Is there code at `offset` of CS: within its limit or, in 64-bit mode, at a canonical address?
+bool holds_code(const State& s, bool code64, u64 offset) {
+    return code64 ? sign_extend(offset & 0xffffffffffff, 6) == offset : offset <= s.cpu.segments.seg[CS].limit;
+}
+
 }  // namespace
 
 BlockCache::BlockCache(State& state, u64 bytes)
@@ -118,9 +123,7 @@ Block* BlockCache::find(State& s) {
 
     const u64 linear = cs_base_ + rip;
     const bool code64 = (mode_ & ModeKey::kCodeMask) == ModeKey::kCode64;
-    const bool in_segment =
-        code64 ? sign_extend(linear & 0xffffffffffff, 6) == linear : rip <= s.cpu.segments.seg[CS].limit;
-    if (!in_segment) {
+    if (!holds_code(s, code64, rip)) {
         s.raise(GP, 0);
         return nullptr;
     }
@@ -231,6 +234,11 @@ Block* BlockCache::build(State& s, u64 physical) {
         DecodeResult result = decoder_->decode({buffer.data(), available}, bits, here, insn);
         if (result == DecodeResult::NeedMore) {
             if (count != 0) break;  // it gets a block of its own
+            // What lies beyond the segment is not fetched, whatever its page is like (SDM vol. 3A, 5.3 and table 6-2).
+            if (!holds_code(s, bits == 64, here + available)) {
+                s.raise(GP, 0);
+                return nullptr;
+            }
             u64 second = 0;
             const u64 next_linear = ((linear | kPageMask) + 1) & rip_mask;
             if (!translate_fetch(s, next_linear, second)) return nullptr;

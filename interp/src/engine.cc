@@ -182,6 +182,12 @@ void Interpreter::notice_outside_changes() {
 }
 
 void Interpreter::fault_at(u64 rip) {
+    // With CR0.NE clear an x87 error goes out of the CPU, and the instruction that met it waits for an interrupt: it is
+    // tried again until one comes (SDM vol. 1, 8.7.2). Where nobody would send one it is an exception all the same.
+    if (state_->fault.vector == MF && (state_->cpu.control.cr0 & cr0::NE) == 0 && machine_.report_fpu_error()) {
+        state_->cpu.general.rip = rip;
+        return;
+    }
     shutdown_ = !deliver_fault(*state_, rip);
     if (shutdown_) state_->cpu.general.rip = rip;  // where it happened
     count_event(state_->statistics.exceptions_delivered);

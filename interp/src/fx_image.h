@@ -23,6 +23,11 @@ struct alignas(16) FxImage {
     static constexpr u16 kX87Masks = 0x3f;
     // No x87 exception waits (SDM vol. 1, 8.1.3) or can come.
     bool masks_x87() const { return (fcw & kX87Masks) == kX87Masks && (fsw & 0x80) == 0; }
+    // Exceptions of before, beside those that an instruction has raised; the summary follows from flags and masks.
+    void keep_errors(u16 flags) {
+        const bool waits = ((fsw | flags) & ~fcw & kX87Masks) != 0;
+        fsw = static_cast<u16>(((fsw | flags) & ~0x8080) | (waits ? 0x8080 : 0));
+    }
     bool masks_sse() const { return (mxcsr & kMxcsrMasks) == kMxcsrMasks; }
     // Else ModeKey has to follow: an instruction that has changed this ends its block (Flow::Jump).
     bool masks_as(const FxImage& other) const {

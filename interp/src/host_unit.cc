@@ -102,6 +102,7 @@ namespace {
 
 constexpr u16 kErrorSummary = 0x80;  // x87 status word (SDM vol. 1, 8.1.3)
 constexpr u16 kX87Masks = 0x3f, kX87Top = 0x3800;
+constexpr u16 kX87Errors = 0x80bf;  // the exceptions' flags, the summary of them, and busy, which says the same
 
 void execute(const UnitInsn& unit, void* memory, UnitRegisters& registers, FxImage& image) {
     const u32 host_mxcsr = __builtin_ia32_stmxcsr();
@@ -170,6 +171,16 @@ void execute_x87(State& s, const Insn& insn, void* memory, UnitRegisters& regist
 
 }  // namespace
 
+bool no_error_waits(State& s) {
+    if ((s.fx.fsw & kErrorSummary) == 0) {
+        s.machine->ignore_fpu_error(false);  // what was ignored is over, and a new error is to be reported again
+        return true;
+    }
+    if ((s.cpu.control.cr0 & cr0::NE) == 0 && s.machine->ignores_fpu_error()) return true;
+    s.raise(MF);
+    return false;
+}
+
 bool unit_available(State& s, UnitInsn::Unit unit, bool waits) {
     const u64 cr0 = s.cpu.control.cr0;
     switch (unit) {
@@ -196,11 +207,7 @@ bool unit_available(State& s, UnitInsn::Unit unit, bool waits) {
             }
             break;
     }
-    if (waits && (s.fx.fsw & kErrorSummary) != 0) {
-        s.raise(MF);
-        return false;
-    }
-    return true;
+    return !waits || no_error_waits(s);
 }
 
 namespace {
@@ -241,6 +248,9 @@ Flow run_on_host_unit(State& s, const Insn& insn) {
                             .rflags = (s.cpu.general.rflags & rflags::Arithmetic) | rflags::Fixed1};
     if (unit.gpr_operand != 0xff) registers.rax = gpr[insn.operand[unit.gpr_operand].reg];
     FxImage image = s.fx;
+    // An error that is ignored (IGNNE#) stays where it is, but the host is not to meet it.
+    const u16 ignored = unit.waits && (image.fsw & kErrorSummary) != 0 ? image.fsw & kX87Errors : u16{0};
+    image.fsw &= static_cast<u16>(~ignored);
     if (unit.unit == UnitInsn::Unit::Sse) {
         if (execute_sse(s, insn, memory.data(), registers, image) == Flow::Fault) return Flow::Fault;
     } else {
@@ -252,6 +262,7 @@ Flow run_on_host_unit(State& s, const Insn& insn) {
         if (unit.stores_result() && !reach_memory(s, insn, linear, nullptr)) return Flow::Fault;
         if (!write_linear(s, linear, memory.data(), insn.operand[unit.memory_operand].size)) return Flow::Fault;
     }
+    if (ignored != 0) image.keep_errors(ignored);
     const FxImage before = std::exchange(s.fx, image);
     if (unit.gpr_operand != 0xff) {
         gpr[insn.operand[unit.gpr_operand].reg] = registers.rax;

@@ -68,6 +68,9 @@ Flow run_on_host_unit(State& s, const Insn& insn);
 // CR0.EM, CR0.TS, CR4.OSFXSR and a pending x87 exception: what an instruction of `unit` checks before anything else
 // (SDM vol. 3A, 2.5 and table 2-2; vol. 2A, "Protected mode exceptions" of the instructions).
 bool unit_available(State& s, UnitInsn::Unit unit, bool waits);
+// The part of it about x87 errors, which is all that WAIT is about: #MF if one waits and CR0.NE or the PC want to hear
+// of it.
+bool no_error_waits(State& s);
 
 // FpuGroup <-> the FXSAVE image that the interpreter keeps.
 void load_fx_image(FxImage& image, const FpuGroup& fpu);

@@ -4,6 +4,8 @@
 
 #include <iterator>
 
+#include "dualvm/cpu_model.h"
+
 namespace dualvm {
 
 namespace {
@@ -18,7 +20,7 @@ void CpuFile::reset() {
     *this = CpuFile{};
     general.rip = 0xfff0;
     general.rflags = rflags::Fixed1;
-    general.gpr[RDX] = 0x600;  // family 6: SDM vol. 3A, table 9-1, "EDX"
+    general.gpr[RDX] = CpuModel::kSignature;  // SDM vol. 3A, table 9-1, "EDX"
 
     constexpr u32 kData = Segment::P | Segment::S | 3;   // read/write, accessed
     constexpr u32 kCode = Segment::P | Segment::S | 11;  // execute/read, accessed

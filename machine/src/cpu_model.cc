@@ -87,10 +87,11 @@ CpuModel make_standard_model() {
     m.name_ = "dualvm64";
     auto add = [&](u32 leaf, CpuidResult r) { m.leaves_.push_back({.leaf = leaf, .result = r}); };
     add(0, vendor(kMaxBasicLeaf, "GenuineIntel"));
-    // Family 6, model 26, stepping 3: the first generation with all of x86-64-v2.
-    add(1, {.eax = 0x000106a3, .ebx = 8u << 8 /* CLFLUSH: 8 quadwords */, .ecx = kLeaf1Ecx, .edx = kLeaf1Edx});
-    for (u32 leaf = 2; leaf < kMaxBasicLeaf; ++leaf) add(leaf, {});
-    add(kMaxBasicLeaf, {.ebx = kLeaf7Ebx, .ecx = kLeaf7Ecx});
+    add(1,
+        {.eax = CpuModel::kSignature, .ebx = 8u << 8 /* CLFLUSH: 8 quadwords */, .ecx = kLeaf1Ecx, .edx = kLeaf1Edx});
+    add(2, {.eax = 1});  // AL is always 1, how often to ask; no descriptors of caches
+    for (u32 leaf = 3; leaf < kMaxBasicLeaf; ++leaf) add(leaf, {});
+    m.leaves_.push_back({.leaf = kMaxBasicLeaf, .has_subleaf = true, .result = {.ebx = kLeaf7Ebx, .ecx = kLeaf7Ecx}});
     add(0x80000000, {.eax = kMaxExtendedLeaf});
     add(0x80000001, {.ecx = kExtended1Ecx, .edx = kExtended1Edx});
     for (u32 part = 0; part < 3; ++part) add(0x80000002 + part, brand(kBrand, part));
@@ -113,7 +114,8 @@ CpuidResult CpuModel::cpuid(u32 leaf, u32 subleaf, const CpuFile& cpu) const {
     auto found = find(leaf);
     if (found == leaves_.end()) {
         // "If a value entered for CPUID.EAX is higher than the maximum input value ... the data for the highest basic
-        // information leaf is returned." An unknown subleaf of a known leaf answers zeros.
+        // information leaf is returned", and ECX counts as it does there. An unknown subleaf of a known leaf answers
+        // zeros.
         const bool known = leaf <= kMaxBasicLeaf || (leaf >= 0x80000000 && leaf <= kMaxExtendedLeaf);
         if (!known) found = find(kMaxBasicLeaf);
         if (known || found == leaves_.end()) return {};
@@ -122,6 +124,8 @@ CpuidResult CpuModel::cpuid(u32 leaf, u32 subleaf, const CpuFile& cpu) const {
     if (leaf == 1 && (cpu.control.cr4 & cr4::OSXSAVE) != 0) r.ecx |= bit(27);
     constexpr u64 kApicEnable = 1u << 11;
     if (leaf == 1 && (cpu.msrs.apic_base & kApicEnable) == 0) r.edx &= ~bit(9);
+    // SYSCALL exists in 64-bit mode only, and is "always enumerated as 0 outside" (SDM vol. 2A, table 3-8).
+    if (leaf == 0x80000001 && cpu.mode() != CpuMode::Long64) r.edx &= ~bit(11);
     return r;
 }
 

@@ -31,7 +31,7 @@ void Machine::reset() {
     for (const auto& device : devices_) device->reset();
     vmem_->set_a20(true);
     request_.reset();
-    attention_ = nmi_raised_ = false;
+    attention_ = nmi_raised_ = fpu_error_ignored_ = false;
 }
 
 void Machine::request(Request request) {

@@ -77,6 +77,21 @@ TEST_F(WholePc, TheClockInterruptsAtIrq8) {
     EXPECT_EQ(machine->acknowledge_interrupt(), 0x28);
 }
 
+TEST_F(WholePc, AnX87ErrorInterruptsAtIrq13UntilPortF0IsWritten) {
+    initialize_pic();
+    out(0xf0, 0);  // nothing to take back
+    EXPECT_FALSE(machine->ignores_fpu_error());
+    ASSERT_TRUE(machine->report_fpu_error());
+    ASSERT_TRUE(machine->interrupt_pending());
+    EXPECT_EQ(machine->acknowledge_interrupt(), 0x2d);
+    out(0xf0, 0);
+    EXPECT_TRUE(machine->ignores_fpu_error());
+    for (const u16 port : {u16{0xa0}, u16{0x20}}) out(port, 0x20);
+    EXPECT_FALSE(machine->interrupt_pending());
+    ASSERT_TRUE(machine->report_fpu_error());  // another one
+    EXPECT_TRUE(machine->interrupt_pending());
+}
+
 TEST_F(WholePc, UnderAVirtualClockItIsTheYear2000) {
     out(0x70, 9);
     EXPECT_EQ(in(0x71), 0u);

@@ -457,9 +457,10 @@ def reserved_code_size(case, ours, _theirs, _names):
 
 
 def narrow_tasks(case, ours, _theirs, names):
-    """LAR and LSL know neither 16-bit TSSs nor task gates in long mode."""
-    return case.kind == "queries" and names <= {"cx", "dx"} | {n for n in names if n == "fl" or n[0] == "["} and (
-        ours.get("dh", 0x1000) >> 8 & 0x1f in (1, 3, 4, 5))
+    """LAR and LSL know neither 16-bit TSSs nor task gates in long mode, and LAR (into CX) no LDT."""
+    known = {"cx"} if ours.get("dh", 0x1000) >> 8 & 0x1f == 2 else {"cx", "dx"}
+    return case.kind == "queries" and names <= known | {n for n in names if n == "fl" or n[0] == "["} and (
+        ours.get("dh", 0x1000) >> 8 & 0x1f in (1, 2, 3, 4, 5))
 
 
 def limit_of_64bit_code(case, ours, theirs, _names):

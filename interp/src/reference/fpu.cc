@@ -16,8 +16,7 @@ using Unit = UnitInsn::Unit;
 Flow fwait(State& s, const Insn&) {
     constexpr u64 kBoth = cr0::MP | cr0::TS;
     if ((s.cpu.control.cr0 & kBoth) == kBoth) return s.raise(NM);
-    if ((s.fx.fsw & 0x80) != 0) return s.raise(MF);
-    return Flow::Next;
+    return no_error_waits(s) ? Flow::Next : Flow::Fault;
 }
 
 // FXSAVE and FXRSTOR use 512 bytes on a 16-byte boundary, with XMM8-15 only in 64-bit mode, and FCS/FDS in place of the

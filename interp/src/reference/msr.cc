@@ -36,7 +36,8 @@ bool value_is_valid(const State& s, u32 index, u64 value) {
         case msr::FsBase:
         case msr::GsBase:
         case msr::SysenterEsp:
-        case msr::SysenterEip: return is_canonical(value);
+        case msr::SysenterEip:
+        case msr::BiosUpdateTrigger: return is_canonical(value);
         case msr::Sfmask:
         case msr::TscAux: return value >> 32 == 0;
         case msr::Pat: return each_byte(value, is_pat_type);
@@ -68,6 +69,8 @@ bool read_msr(State& s, u32 index, u64& value) {
         case msr::GsBase: value = cpu.segments.seg[GS].base; return true;
         case msr::MtrrCap: value = kMtrrCap; return true;
         case msr::McgCap: value = kMcgCap; return true;
+        case msr::P5McAddr:       // where the Pentium reported machine checks (vol. 4, table 2-2)
+        case msr::P5McType:       // ... and none was
         case msr::BiosSignature:  // no microcode update was loaded
         case msr::PlatformId:     // and none is for one platform only
         case msr::DebugCtl:       // neither branch records nor single steps by branches
@@ -104,6 +107,8 @@ bool write_msr(State& s, u32 index, u64 value) {
         case msr::GsBase: cpu.segments.seg[GS].base = value; return true;
         // Written with 0 before CPUID makes the CPU answer with its microcode revision, which is 0 (vol. 3A, 9.11.7).
         case msr::BiosSignature: return true;
+        // A microcode update; one that is not for this CPU, as none is, is not loaded, and that is all (9.11.6).
+        case msr::BiosUpdateTrigger: return true;
         case msr::DebugCtl: return value == 0;
         default: break;
     }

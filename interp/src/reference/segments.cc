@@ -74,7 +74,7 @@ constexpr u32 types(std::initializer_list<SystemType> list) {
 constexpr u32 kLslTypes = types({kTss16Available, kLdt, kTss16Busy, kTss32Available, kTss32Busy});
 constexpr u32 kLslTypesLong = types({kLdt, kTss32Available, kTss32Busy});
 constexpr u32 kLarTypes = kLslTypes | types({kCallGate16, kTaskGate, kCallGate32});
-constexpr u32 kLarTypesLong = kLslTypesLong | types({kCallGate32});
+constexpr u32 kLarTypesLong = types({kTss32Available, kTss32Busy, kCallGate32});  // LSL's LDT is not among them
 
 bool type_answers(const Descriptor& d, u32 system_types) {
     return !d.is_system() || (system_types >> d.type() & 1) != 0;

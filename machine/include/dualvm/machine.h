@@ -71,6 +71,17 @@ public:
     bool nmi_raised() const { return nmi_raised_; }
     bool take_nmi() { return std::exchange(nmi_raised_, false); }
 
+    // FERR#: with CR0.NE clear an x87 error is no exception. It leaves the CPU by this pin, and comes back as an
+    // interrupt (SDM vol. 1, 8.7.2). False: nothing is connected to the pin.
+    void connect_fpu_error(std::function<void()> listener) { fpu_error_ = std::move(listener); }
+    bool report_fpu_error() const {
+        if (fpu_error_) fpu_error_();
+        return fpu_error_ != nullptr;
+    }
+    // IGNNE#: the error that was reported is in hand, and instructions do not wait for it any more.
+    void ignore_fpu_error(bool ignored) { fpu_error_ignored_ = ignored; }
+    bool ignores_fpu_error() const { return fpu_error_ignored_; }
+
     // What firmware tables say of this machine; nothing if it is one that tells nothing (-no-acpi).
     void set_platform(const Platform& platform) { platform_ = platform; }
     const std::optional<Platform>& platform() const { return platform_; }
@@ -112,8 +123,9 @@ private:
     InterruptSource* interrupts_ = nullptr;
     std::optional<Platform> platform_;
     std::function<void(const Exit&)> exit_observer_;
+    std::function<void()> fpu_error_;
     std::optional<Request> request_;
-    bool attention_ = false, nmi_raised_ = false;
+    bool attention_ = false, nmi_raised_ = false, fpu_error_ignored_ = false;
 };
 
 // What the run loop does after an exit has been handled.

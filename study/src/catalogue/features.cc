@@ -194,8 +194,11 @@ bool advertises(const CpuModel& model, const CpuidFeature* feature) {
     if (feature == nullptr) return true;
     // Beyond the last leaf of its range, CPUID answers with another leaf's bits.
     const u32 range = feature->leaf < 0x80000000 ? 0 : 0x80000000;
-    if (feature->leaf > model.cpuid(range, 0, CpuFile{}).eax) return false;
-    const CpuidResult r = model.cpuid(feature->leaf, feature->subleaf, CpuFile{});
+    CpuFile in_64bit_mode;  // where all is advertised that there is
+    in_64bit_mode.control = {.cr0 = cr0::PE | cr0::PG, .efer = efer::LME | efer::LMA};
+    in_64bit_mode.segments.seg[CS].access = Segment::L;
+    if (feature->leaf > model.cpuid(range, 0, in_64bit_mode).eax) return false;
+    const CpuidResult r = model.cpuid(feature->leaf, feature->subleaf, in_64bit_mode);
     const u32 value = feature->reg == 'a' ? r.eax : feature->reg == 'b' ? r.ebx : feature->reg == 'c' ? r.ecx : r.edx;
     return (value >> feature->bit & 1) != 0;
 }

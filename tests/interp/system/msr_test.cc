@@ -150,5 +150,51 @@ TEST_F(Msr, WhatTheModelIsWithoutNeitherCpuidNorCr4Knows) {
     expect_fault({0x0f, 0x22, 0xe0}, GP, 0);  // mov cr4, rax
 }
 
+TEST_F(Msr, MicrocodeUpdatesAreNotLoaded) {
+    EXPECT_TRUE(write(msr::BiosUpdateTrigger, 0x6030));
+    EXPECT_FALSE(write(msr::BiosUpdateTrigger, u64{1} << 47));
+    EXPECT_TRUE(write(msr::BiosSignature, 0));
+    EXPECT_EQ(read(msr::BiosSignature), 0u);
+    reg(RCX) = msr::BiosUpdateTrigger;
+    expect_fault({0x0f, 0x32}, GP);  // there is nothing to read
+}
+
+TEST_F(Msr, PentiumMachineChecksAreThereToBeRead) {
+    EXPECT_EQ(read(msr::P5McAddr), 0u);
+    EXPECT_EQ(read(msr::P5McType), 0u);
+}
+
+TEST_F(Msr, ResetLeavesInEdxWhatCpuidCallsTheProcessor) {
+    cpu().reset();
+    const u64 signature = reg(RDX);
+    reg(RAX) = 1;
+    EXPECT_EQ(execute({0x0f, 0xa2}), Flow::Next);
+    EXPECT_EQ(reg(RAX), signature);
+}
+
+TEST_F(Msr, CpuidLeaf7HasOneSubleaf) {
+    auto features = [&](u64 leaf, u64 subleaf) {
+        reg(RAX) = leaf;
+        reg(RCX) = subleaf;
+        EXPECT_EQ(execute({0x0f, 0xa2}), Flow::Next);
+        return reg(RBX);
+    };
+    EXPECT_NE(features(7, 0), 0u);
+    EXPECT_EQ(features(7, 1), 0u);
+    EXPECT_EQ(features(8, 0), features(7, 0));  // beyond the last leaf it is this one's answer
+    EXPECT_EQ(features(8, 1), 0u);
+}
+
+TEST_F(Msr, CpuidHasSyscallIn64BitModeOnly) {
+    constexpr u64 kSyscall = 1u << 11, kLongMode = 1u << 29;
+    reg(RAX) = 0x80000001;
+    EXPECT_EQ(execute({0x0f, 0xa2}), Flow::Next);
+    EXPECT_EQ(reg(RDX) & (kSyscall | kLongMode), kSyscall | kLongMode);
+    seg(CS).access &= ~Segment::L;  // compatibility mode
+    reg(RAX) = 0x80000001;
+    EXPECT_EQ(execute({0x0f, 0xa2}), Flow::Next);
+    EXPECT_EQ(reg(RDX) & (kSyscall | kLongMode), kLongMode);
+}
+
 }  // namespace
 }  // namespace dualvm::interp

@@ -178,6 +178,31 @@ TEST_F(MultiStep, CodeThatEndsAtTheUnmappedPageRuns) {
     EXPECT_TRUE(fetch(kEnd - 1));
 }
 
+TEST_F(MultiStep, CodeThatRunsOutOfItsSegmentIsNoPageFault) {
+    paged32();
+    store<u8>(kEnd - 2, 0x05);  // ADD EAX, imm32
+    seg(CS).limit = kEnd - 1;
+    cpu().control.cr2 = 0;
+    EXPECT_FALSE(fetch(kEnd - 2));
+    EXPECT_EQ(s().fault.vector, GP);
+    EXPECT_EQ(cpu().control.cr2, 0u);
+}
+
+TEST_F(MultiStep, CodeThatRunsOutOfCanonicalAddressesIsNoPageFault) {
+    long_mode();
+    constexpr u64 kCanonicalEnd = 0x800000000000;
+    store(kPageTables + 8 * 255, (kPageTables + 0x1000) | 7);
+    store(kPageTables + 0x1000 + 8 * 511, (kPageTables + 0x2000) | 7);
+    store<u64>(kPageTables + 0x2000 + 8 * 511, 0x80 | 7);
+    store<u8>(kEnd - 2, 0x05);
+    cpu().control.cr2 = 0;
+    EXPECT_FALSE(fetch(kCanonicalEnd - 2));
+    EXPECT_EQ(s().fault.vector, GP);
+    EXPECT_EQ(cpu().control.cr2, 0u);
+    store<u8>(kEnd - 1, 0x90);
+    EXPECT_TRUE(fetch(kCanonicalEnd - 1));
+}
+
 TEST_F(MultiStep, InstructionsHave15Bytes) {
     long_mode();
     for (unsigned i = 0; i < 20; ++i) store<u8>(kCode + i, 0x66);

@@ -172,6 +172,16 @@ TEST_F(Segments, LarGivesRightsOfWhatIsReachable) {
     EXPECT_EQ(reg(RAX), 0x00c0f200u);
 }
 
+TEST_F(Segments, LarKnowsNoLdtInLongModeWhereLslDoes) {
+    long_mode();
+    reg(RCX) = kLocal;
+    execute({0x0f, 0x02, 0xc1});  // LAR EAX, ECX
+    EXPECT_FALSE(zero_flag());
+    execute({0x0f, 0x03, 0xc1});  // LSL EAX, ECX
+    EXPECT_TRUE(zero_flag());
+    EXPECT_EQ(reg(RAX), 0x17u);
+}
+
 TEST_F(Segments, LslGivesTheByteLimit) {
     protected_mode();
     reg(RCX) = kTask;
