@@ -1,5 +1,5 @@
-// Which bits of CR4 KVM_SET_SREGS takes, found out by trying: on some hosts they are more than KVM_GET_SUPPORTED_CPUID
-// speaks of (kvm_pvm takes SMEP and SMAP, and not PCIDE).
+#include "refused_bits.h"
+
 #include <sys/ioctl.h>
 
 #include "cpuid.h"
@@ -8,6 +8,23 @@
 namespace dualvm {
 
 namespace kvm {
+
+u64 refused_cr4_bits(int vcpu, u64 bits) {
+    kvm_sregs before{};
+    if (ioctl(vcpu, KVM_GET_SREGS, &before) < 0) return 0;
+    kvm_sregs sregs = before;
+    // Paging is off, so that no bit is wanted or forbidden for its sake.
+    sregs.cr0 = cr0::ET;
+    sregs.cr3 = sregs.efer = 0;
+    sregs.cs.l = 0;
+    u64 refused = 0;
+    for (u64 rest = bits; rest != 0; rest &= rest - 1) {
+        sregs.cr4 = rest & -rest;
+        if (ioctl(vcpu, KVM_SET_SREGS, &sregs) < 0) refused |= sregs.cr4;
+    }
+    ioctl(vcpu, KVM_SET_SREGS, &before);
+    return refused;
+}
 
 namespace {
 
@@ -19,14 +36,7 @@ Expected<u64> refused_bits(const CpuModel& model, const std::string& path) {
     auto vcpu = KvmVcpu::create(*device, *vm);
     if (!vcpu) return tl::unexpected(vcpu.error());
     if (auto set = set_cpuid(*device, *vcpu, model, nullptr); !set) return tl::unexpected(set.error());
-    kvm_sregs sregs{};
-    if (ioctl(vcpu->fd(), KVM_GET_SREGS, &sregs) < 0) return ioctl_error("KVM_GET_SREGS");
-    u64 refused = 0;
-    for (u64 bit = 1; bit != 0; bit <<= 1) {
-        sregs.cr4 = bit;
-        if ((model.cr4_valid_bits() & bit) != 0 && ioctl(vcpu->fd(), KVM_SET_SREGS, &sregs) < 0) refused |= bit;
-    }
-    return refused;
+    return refused_cr4_bits(vcpu->fd(), model.cr4_valid_bits());
 }
 
 }  // namespace

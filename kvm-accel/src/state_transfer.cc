@@ -10,6 +10,7 @@
 
 #include "dualvm/cpu_model.h"
 #include "kvm_layout.h"
+#include "refused_bits.h"
 
 namespace dualvm::kvm {
 
@@ -236,31 +237,11 @@ Expected<void> paging_is_kept(KvmVcpu& vcpu, const CpuFile& cpu) {
                 "--engine=interp");
 }
 
-// CR4 bits of `sregs`, which KVM has refused, without which it takes them: features that this host's KVM cannot give,
-// though the machine's CPU model has them. 0 if something else is wrong.
-template <class Sregs>
-u64 refused_cr4_bits(int fd, unsigned long request, const Sregs& sregs) {
-    constexpr u64 kPcidField = 0xfff;     // of CR3: reserved, in part, without CR4.PCIDE (SDM vol. 3A, 4.5)
-    u64 refused = sregs.cr4 & ~cr4::PAE;  // which belongs to the paging mode, not to the features
-    const auto taken_without = [&](u64 bits) {
-        Sregs fewer = sregs;
-        fewer.cr4 &= ~bits;
-        if ((bits & cr4::PCIDE) != 0) fewer.cr3 &= ~kPcidField;
-        return ioctl(fd, request, &fewer) == 0;
-    };
-    if (refused == 0 || !taken_without(refused)) return 0;
-    for (u64 rest = refused; rest != 0; rest &= rest - 1) {
-        const u64 bit = rest & -rest;
-        if (taken_without(refused & ~bit)) refused &= ~bit;
-    }
-    return refused;
-}
-
 template <class Sregs>
 Expected<void> set_sregs(KvmVcpu& vcpu, unsigned long request, Sregs& sregs, const char* name) {
     auto set = transfer(vcpu.fd(), request, &sregs, name);
     if (set) return set;
-    const u64 bits = refused_cr4_bits(vcpu.fd(), request, sregs);
+    const u64 bits = refused_cr4_bits(vcpu.fd(), sregs.cr4);
     if (bits == 0) return set;
     return fail(ExitStatus::EngineUnavailable,
                 fmt::format("{} has refused CR4 {:#x} for its bits {:#x}, features which this host's KVM lacks (see "
