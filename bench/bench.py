@@ -6,7 +6,7 @@ Each run's time is its CPU time, the best of several; from it the best time of t
 cancels out; start-up is measured by itself, with hello64. Engines take turns, so that a change of the host's speed
 meets them all. --ablation measures instead what each of the interpreter's optimisations gives, --instrumentation what
 statistics cost that nobody asked for, --churn what it costs to be made to forget things, --memory-sizes what guest memory
-costs, --linux how Linux boots and reads a disk.
+costs, --instructions what single instructions cost, --linux how Linux boots and reads a disk.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import programs
 import studies
 from host import describe_host
 from runs import ENGINES, Bench, Problem, perf_counts_cycles
-from tables import ablation_report, churn_report, instrumentation_report, report, sizes_report
+from tables import ablation_report, churn_report, instructions_report, instrumentation_report, report, sizes_report
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTUP_RUNS = 10
@@ -219,6 +219,13 @@ def measure_churn(bench, engines, rounds):
             "churn": studies.churn(bench, engines, rounds)}
 
 
+def measure_instructions(bench, engines, rounds):
+    engines = [engine for engine in engines if engine in ("native", "interp")]
+    source = (ROOT / "guests" / "workloads" / "instructions.c").read_text(encoding="utf-8")
+    return {"host": describe_host(bench.build), "rounds": rounds, "engines": engines,
+            "instructions": studies.instructions(bench, engines, rounds, studies.instruction_list(source))}
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default=str(ROOT / "build"), help="the build tree (default: %(default)s)")
@@ -231,6 +238,7 @@ def parse_arguments():
     parser.add_argument("--instrumentation", action="store_true", help="what instrumentation costs that is turned off")
     parser.add_argument("--bare", default=str(ROOT / "build-bare"), help="for it, a build without (default: %(default)s)")
     parser.add_argument("--churn", action="store_true", help="what it costs to be made to forget things")
+    parser.add_argument("--instructions", action="store_true", help="what each of many single instructions costs")
     parser.add_argument("--memory-sizes", action="store_true", help="start-up and memory against guest memory")
     parser.add_argument("--linux", action="store_true", help="how Linux boots and reads a disk")
     parser.add_argument("--programs", action="store_true", help="one Linux and two programs, each way of running them")
@@ -259,6 +267,9 @@ def main():
         elif arguments.churn:
             document = measure_churn(bench, engines, rounds)
             text, name = churn_report, "churn"
+        elif arguments.instructions:
+            document = measure_instructions(bench, engines, rounds)
+            text, name = instructions_report, "instructions"
         elif arguments.memory_sizes:
             document = measure_sizes(bench, engines, rounds)
             text, name = sizes_report, "sizes"

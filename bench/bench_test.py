@@ -79,6 +79,24 @@ class Measuring(unittest.TestCase):
                     "geometric_means": {"links": 3.0}}
         self.assertRegex(tables.ablation_report(document), r"made-up +1.000 +3.00")
 
+    def test_the_list_of_instructions_is_what_the_guest_has(self):
+        source = (bench.ROOT / "guests" / "workloads" / "instructions.c").read_text(encoding="utf-8")
+        found = studies.instruction_list(source)
+        self.assertEqual(len(found), source.count("        RUN("))
+        self.assertEqual(found[0], "add eax, [rsi]")
+
+    def test_an_instruction_costs_what_start_up_does_not(self):
+        class Runs:
+            def run(self, engine, guest, arguments):
+                seconds = {"size=1": 0.012, "size=2": 0.010, "size=3": 0.010}[arguments]
+                return runs.Run(seconds, seconds, 0, "")
+
+        found = studies.instructions(Runs(), ["interp"], 1, ["slow", "free"])
+        self.assertAlmostEqual(found["slow"]["interp"], 2)
+        self.assertEqual(found["free"]["interp"], 0)
+        text = tables.instructions_report({"host": {"CPU": "made up"}, "engines": ["interp"], "instructions": found})
+        self.assertRegex(text, r"(?s)slow +2\.0.*free +0\.0")
+
     def test_instrumentation_is_with_over_without(self):
         arguments = ("ring=3 repeat=10", "ring=3 repeat=1", "ring=3 size=1")
         for counts, shown in (((102, 100), "1.020"), ((None, None), "-")):

@@ -1,6 +1,7 @@
 """Questions beside "how fast?": what does each optimisation give, and what do forgetting and guest memory cost?"""
 
 import math
+import re
 
 # guests/system/churn.c says what they are
 CHURN = ["walks", "cr3", "invlpg", "data", "jit", "blocks", "alone", "line", "load", "pcid"]
@@ -75,3 +76,19 @@ def memory_sizes(bench, engines, rounds):
                     best[size, engine] = run
     return {size: {engine: {"ms": 1000 * best[size, engine].seconds, "mebibytes": best[size, engine].mebibytes}
                    for engine in engines} for size in SIZES}
+
+
+def instruction_list(source):
+    """The instructions that guests/workloads/instructions.c runs, in the order of its `size`."""
+    return re.findall(r'^ +RUN\("(.*)"\)$', source, re.MULTILINE)
+
+
+def instructions(bench, engines, rounds, texts):
+    """What each of `texts` costs: {TEXT: {engine: nanoseconds}}."""
+    def least(engine, size):
+        return min(bench.run(engine, "instructions", f"size={size}").seconds for _ in range(rounds))
+
+    executed = 1e6  # of each
+    startup = {engine: least(engine, len(texts) + 1) for engine in engines}
+    return {text: {engine: max(0, 1e9 * (least(engine, number) - startup[engine]) / executed) for engine in engines}
+            for number, text in enumerate(texts, 1)}

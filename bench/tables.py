@@ -111,3 +111,12 @@ def sizes_report(document):
         rows.append([f"{size} MiB"] + [text for engine in document["engines"]
                                        for text in (f"{row[engine]['ms']:.2f}", f"{row[engine]['mebibytes']:.1f}")])
     return "\n\n".join(parts + [table(rows)])
+
+
+def instructions_report(document):
+    engines = document["engines"]
+    slowest = max(engines, key=lambda engine: engine == "interp")
+    rows = [["ns for one"] + engines]
+    ordered = sorted(document["instructions"].items(), key=lambda item: -item[1][slowest])
+    rows += [[text] + [f"{row[engine]:.1f}" for engine in engines] for text, row in ordered]
+    return head(document) + f"\n\nA million of each, slowest first under {slowest}:\n\n" + table(rows)

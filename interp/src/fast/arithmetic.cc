@@ -53,7 +53,11 @@ Handler choose_unary(const Choice& c, Op& op) {
 
 Handler choose_not(const Choice& c, Op& op) {
     const Operand& a = c.insn->operand[0];
-    if (a.kind != OperandKind::Gpr) return nullptr;
+    if (a.kind == OperandKind::Memory) {
+        return by_size(a.size, [&]<class T>() {
+            return by_form(c.form, []<Form kForm>() -> Handler { return single<not_memory<T, kForm>>; });
+        });
+    }
     op.dst = register_offset(a);
     return by_size(a.size, []<class T>() -> Handler { return single<not_register<T>>; });
 }
@@ -64,9 +68,11 @@ Handler choose_imul_sized(const Choice& c, Op& op) {
     op.dst = register_offset(insn.operand[0]);
     const Operand& b = insn.operand[1];
     if (insn.operand_count == 3) {
-        if (b.kind != OperandKind::Gpr) return nullptr;
-        op.src = register_offset(b);
         op.imm = insn.operand[2].imm;
+        if (b.kind == OperandKind::Memory) {
+            return by_form(c.form, []<Form kForm>() -> Handler { return single<imul_memory_immediate<T, kForm>>; });
+        }
+        op.src = register_offset(b);
         return c.flags_dead ? single<imul_immediate<T, false>> : single<imul_immediate<T, true>>;
     }
     if (b.kind == OperandKind::Gpr) {

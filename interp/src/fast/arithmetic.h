@@ -79,6 +79,14 @@ DUALVM_STEP not_register(DUALVM_STEP_ARGUMENTS) {
     return true;
 }
 
+template <class T, Form kForm>
+DUALVM_STEP not_memory(DUALVM_STEP_ARGUMENTS) {
+    u8* m = host_to_write<sizeof(T)>(s, address<kForm>(s, op));
+    if (m == nullptr) return false;
+    store<T>(m, static_cast<T>(~load<T>(m)));
+    return true;
+}
+
 // IMUL with two and three operands: CF = OF = the product does not fit; the others as the host leaves them.
 template <class T>
 inline void multiply(T& a, T b, u32& flags) {
@@ -105,6 +113,16 @@ DUALVM_STEP imul_immediate(DUALVM_STEP_ARGUMENTS) {
     } else {
         a = static_cast<T>(u64{a} * static_cast<T>(op->imm));
     }
+    set<T>(s, op->dst, a);
+    return true;
+}
+
+template <class T, Form kForm>
+DUALVM_STEP imul_memory_immediate(DUALVM_STEP_ARGUMENTS) {
+    const u8* m = host_to_read<sizeof(T)>(s, address<kForm>(s, op));
+    if (m == nullptr) return false;
+    T a = load<T>(m);
+    multiply<T>(a, static_cast<T>(op->imm), flags);
     set<T>(s, op->dst, a);
     return true;
 }

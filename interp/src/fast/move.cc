@@ -158,7 +158,8 @@ Handler choose_move(const Choice& c, Op& op) {
     if (const int code = set_condition(insn.mnemonic); code >= 0)
         return choose_setcc(c, op, static_cast<unsigned>(code));
     switch (insn.mnemonic) {
-        case ZYDIS_MNEMONIC_MOV: return choose_mov(c, op);
+        case ZYDIS_MNEMONIC_MOV:
+        case ZYDIS_MNEMONIC_MOVNTI: return choose_mov(c, op);
         case ZYDIS_MNEMONIC_MOVZX: return choose_extend(c, op, false);
         case ZYDIS_MNEMONIC_MOVSX:
         case ZYDIS_MNEMONIC_MOVSXD: return choose_extend(c, op, true);

@@ -15,9 +15,10 @@ Handler choose_simple_shift(const Choice& c, Op& op) {
     if (a.kind == OperandKind::Gpr) op.dst = register_offset(a);
     return by_size(a.size, [&]<class T>() -> Handler {
         if (a.kind == OperandKind::Memory) {
-            if (!immediate) return nullptr;
-            return by_form(c.form,
-                           []<Form kForm>() -> Handler { return single<shift_memory_immediate<Operation, T, kForm>>; });
+            return by_form(c.form, [&]<Form kForm>() -> Handler {
+                return immediate ? single<shift_memory_immediate<Operation, T, kForm>>
+                                 : single<shift_memory_cl<Operation, T, kForm>>;
+            });
         }
         if (immediate) {
             return c.flags_dead ? single<shift_immediate<Operation, T, false>>

@@ -27,6 +27,16 @@ DUALVM_STEP shift_memory_immediate(DUALVM_STEP_ARGUMENTS) {
     return true;
 }
 
+template <class Operation, class T, Form kForm>
+DUALVM_STEP shift_memory_cl(DUALVM_STEP_ARGUMENTS) {
+    u8* m = host_to_write<sizeof(T)>(s, address<kForm>(s, op));
+    if (m == nullptr) return false;
+    T a = load<T>(m);
+    Operation::with_flags(a, get<u8>(s, 8 * RCX), flags);
+    store<T>(m, a);
+    return true;
+}
+
 template <class Operation, class T, bool kFlags>
 DUALVM_STEP shift_cl(DUALVM_STEP_ARGUMENTS) {
     T a = get<T>(s, op->dst);

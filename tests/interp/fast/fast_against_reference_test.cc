@@ -152,9 +152,12 @@ struct Generator {
         }
     }
 
-    // One random instruction of a random family.
+    // One random instruction of a random family, or some.
     void instruction(std::vector<u8>& code) {
         const unsigned n = size();
+        ZydisEncoderOperand one{};
+        one.type = ZYDIS_OPERAND_TYPE_IMMEDIATE;
+        one.imm.u = 1;
         switch (below(17)) {
             case 0:
             case 1:
@@ -237,6 +240,13 @@ struct Generator {
             case 13: bits(code, n == 1 ? 4 : n); break;
             case 14: wide_arithmetic(code, n < 4 ? 4 : n); break;
             case 15: {
+                const unsigned wide = n == 1 ? 4 : n;
+                encode(code, ZYDIS_MNEMONIC_MOVNTI, {memory(n == 8 ? 8 : 4), reg(n == 8 ? 8 : 4)});
+                encode(code, ZYDIS_MNEMONIC_IMUL, {reg(wide), below(2) == 0 ? reg(wide) : memory(wide), immediate(1)});
+                // By CL, where OF is defined: by 0 or 1.
+                encode(code, ZYDIS_MNEMONIC_AND, {fixed(ZYDIS_REGISTER_ECX), one});
+                encode(code, below(2) == 0 ? ZYDIS_MNEMONIC_SHL : ZYDIS_MNEMONIC_ROR,
+                       {memory(n), fixed(ZYDIS_REGISTER_CL)});
                 static constexpr ZydisMnemonic kFlags[] = {ZYDIS_MNEMONIC_CLC, ZYDIS_MNEMONIC_STC, ZYDIS_MNEMONIC_CMC,
                                                            ZYDIS_MNEMONIC_CLD, ZYDIS_MNEMONIC_STD};
                 encode(code, pick(kFlags), {});
