@@ -30,8 +30,15 @@ bool CoalescedWrites::request(unsigned long number, const Zone& zone) {
     return ioctl(vm_.fd(), number, &wanted) == 0;
 }
 
+void CoalescedWrites::notice(const Exit& exit, const VIo& vio) {
+    if (begun_ || (exit.kind != ExitKind::PortWrite && exit.kind != ExitKind::MmioWrite)) return;
+    const bool port = exit.kind == ExitKind::PortWrite;
+    const IoRange* range = (port ? vio.ports() : vio.mmio()).find(exit.address);
+    begun_ = range != nullptr && range->device->posted_writes() && (!port || ports_too_);
+}
+
 void CoalescedWrites::follow(const VIo& vio) {
-    if (ring_ == nullptr || vio.generation() == seen_generation_) return;
+    if (!begun_ || ring_ == nullptr || vio.generation() == seen_generation_) return;
     seen_generation_ = vio.generation();
     std::vector<Zone> wanted;
     auto add = [&](const IoSpace& space, bool port) {

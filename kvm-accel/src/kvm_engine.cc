@@ -234,6 +234,7 @@ Exit KvmEngine::run(const Budget& budget) {
             continue;  // a signal that meant somebody else
         }
         Exit exit = classify();
+        coalesced_.notice(exit, machine_.vio());
         if (exit.kind != ExitKind::Failure) return counted(std::move(exit));
         if (is_emulation_failure(vcpu_.run()) && rescuer_.available()) {
             if (auto instead = rescue(std::move(exit))) return counted(*std::move(instead));
