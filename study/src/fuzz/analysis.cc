@@ -11,13 +11,18 @@ namespace {
 
 using rflags::AF, rflags::CF, rflags::OF, rflags::PF, rflags::SF, rflags::ZF;
 
-// A shift's count where it is known before the case runs: an immediate, or CL in the first instruction.
-std::optional<unsigned> shift_count(const Case& c, const CaseInstruction& i) {
-    const auto visible = i.decoded.visible();
-    const ZydisDecodedOperand& last = visible.back();
-    const unsigned mask = i.decoded.zydis.operand_width == 64 ? 63 : 31;
+// A shift's count where it is known before the case runs: an immediate, or CL if that is.
+std::optional<unsigned> shift_count(const DecodedInstruction& d, std::optional<u64> cl) {
+    const ZydisDecodedOperand& last = d.visible().back();
+    const unsigned mask = d.zydis.operand_width == 64 ? 63 : 31;
     if (last.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) return static_cast<unsigned>(last.imm.value.u) & mask;
-    if (i.offset == 0) return static_cast<unsigned>(c.gpr[RCX]) & mask;
+    if (cl) return static_cast<unsigned>(*cl) & mask;
+    return std::nullopt;
+}
+
+// What CL holds: known in the first instruction.
+std::optional<u64> count_register(const Case& c, const CaseInstruction& i) {
+    if (i.offset == 0) return c.gpr[RCX];
     return std::nullopt;
 }
 
@@ -136,13 +141,26 @@ bool makers_fault_differently(ZydisMnemonic mnemonic) {
 }
 
 // The result itself is undefined: a double shift by more than the operand has bits.
-bool result_undefined(const Case& c, const CaseInstruction& i) {
-    if (!is_double_shift(i.decoded.zydis.mnemonic) || i.decoded.zydis.operand_width != 16) return false;
-    const auto count = shift_count(c, i);
+bool result_undefined(const DecodedInstruction& d, std::optional<u64> cl) {
+    if (!is_double_shift(d.zydis.mnemonic) || d.zydis.operand_width != 16) return false;
+    const auto count = shift_count(d, cl);
     return !count || *count > 16;
 }
 
+u64 undefined_flags(const DecodedInstruction& d, std::optional<u64> cl) {
+    const ZydisDecodedInstruction& zydis = d.zydis;
+    // Zydis 4.0 has AF undefined behind SBB; it is what the subtraction makes it (SDM vol. 2B, "SBB").
+    if (zydis.mnemonic == ZYDIS_MNEMONIC_SBB) return 0;
+    const u64 undefined = zydis.cpu_flags->undefined & rflags::Arithmetic;
+    if (!is_shift(zydis.mnemonic)) return undefined;
+    return undefined_by_shift(zydis.mnemonic, zydis.operand_width, shift_count(d, cl), undefined);
+}
+
 }  // namespace
+
+u64 flags_left_undefined(const DecodedInstruction& instruction, u64 cl) { return undefined_flags(instruction, cl); }
+
+bool result_left_undefined(const DecodedInstruction& instruction, u64 cl) { return result_undefined(instruction, cl); }
 
 const CaseInstruction* CaseAnalysis::at(const Case& c, u64 rip) const {
     for (const CaseInstruction& i : instructions) {
@@ -183,19 +201,14 @@ CaseAnalysis Analyser::analyse(const Case& c) const {
         }
         const ZydisDecodedInstruction& zydis = i.decoded.zydis;
         i.length = zydis.length;
-        u64 now = zydis.cpu_flags->undefined & rflags::Arithmetic;
+        const std::optional<u64> cl = count_register(c, i);
+        const u64 now = undefined_flags(i.decoded, cl);
         u64 defined = (zydis.cpu_flags->modified | zydis.cpu_flags->set_0 | zydis.cpu_flags->set_1) & ~now;
-        // Zydis 4.0 has AF undefined behind SBB; it is what the subtraction makes it (SDM vol. 2B, "SBB").
-        if (zydis.mnemonic == ZYDIS_MNEMONIC_SBB) {
-            defined |= now;
-            now = 0;
-        }
-        if (is_shift(zydis.mnemonic)) {
-            now = undefined_by_shift(zydis.mnemonic, zydis.operand_width, shift_count(c, i), now);
-            defined &= ~now;
-        }
+        // What Zydis has undefined and is not: a shift whose count does not make it so leaves it as it was.
+        const u64 after_all = zydis.cpu_flags->undefined & rflags::Arithmetic & ~now;
+        defined = is_shift(zydis.mnemonic) ? defined & ~after_all : defined | after_all;
         if ((zydis.cpu_flags->tested & undefined) != 0 || (undefined != 0 && stores_flags(zydis.mnemonic)) ||
-            result_undefined(c, i)) {
+            result_undefined(i.decoded, cl)) {
             analysis.tainted = true;
         }
         if (!may_do_nothing(i)) undefined &= ~defined;

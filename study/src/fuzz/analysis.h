@@ -36,6 +36,11 @@ struct CaseAnalysis {
     const CaseInstruction* at(const Case& c, u64 rip) const;
 };
 
+// Flags that an instruction leaves undefined if it is executed with this count in CL; and whether it leaves its result
+// so.
+u64 flags_left_undefined(const DecodedInstruction& instruction, u64 cl);
+bool result_left_undefined(const DecodedInstruction& instruction, u64 cl);
+
 class Analyser {
 public:
     explicit Analyser(const CpuModel& model);

@@ -50,10 +50,14 @@ bool uses_segment_register(std::span<const ZydisDecodedOperand> operands) {
 
 ModelDecoder::ModelDecoder(CodeMode mode, const CpuModel& model) : model_(model) {
     for (ZydisDecoder* decoder : {&decoder_, &newest_}) {
-        if (mode == CodeMode::Bits64) {
-            ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-        } else {
-            ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32);
+        switch (mode) {
+            case CodeMode::Bits64: ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64); break;
+            case CodeMode::Bits32:
+                ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32);
+                break;
+            case CodeMode::Bits16:
+                ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LONG_COMPAT_16, ZYDIS_STACK_WIDTH_16);
+                break;
         }
     }
     read_as_model(decoder_, model);
@@ -67,7 +71,11 @@ ZyanStatus ModelDecoder::decode(std::span<const u8> bytes, DecodedInstruction& i
 }
 
 bool ModelDecoder::comparable(std::span<const u8> bytes, const DecodedInstruction& as) const {
-    if (!advertises(model_, feature_of(as.zydis)) || not_comparable(as.zydis, as.all()) != nullptr) return false;
+    return not_comparable(as.zydis, as.all()) == nullptr && means_the_same(bytes, as);
+}
+
+bool ModelDecoder::means_the_same(std::span<const u8> bytes, const DecodedInstruction& as) const {
+    if (!advertises(model_, feature_of(as.zydis))) return false;
     // F3 0F BC is BSF to this model and TZCNT to a host that has BMI1.
     ZydisDecodedInstruction newest;
     return ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&newest_, nullptr, bytes.data(), bytes.size(), &newest)) &&
@@ -90,8 +98,8 @@ const char* not_comparable(const ZydisDecodedInstruction& instruction, std::span
         case ZYDIS_MNEMONIC_SIDT:
         case ZYDIS_MNEMONIC_SLDT:
         case ZYDIS_MNEMONIC_SMSW:
-        case ZYDIS_MNEMONIC_STR:
-        // What descriptors there are is the operating system's matter, too.
+        case ZYDIS_MNEMONIC_STR: return "the operating system answers";
+        // What descriptors there are is the operating system's matter.
         case ZYDIS_MNEMONIC_LAR:
         case ZYDIS_MNEMONIC_LSL:
         case ZYDIS_MNEMONIC_VERR:
@@ -103,14 +111,14 @@ const char* not_comparable(const ZydisDecodedInstruction& instruction, std::span
         case ZYDIS_MNEMONIC_LES:
         case ZYDIS_MNEMONIC_LFS:
         case ZYDIS_MNEMONIC_LGS:
-        case ZYDIS_MNEMONIC_LSS: return "descriptor tables are the operating system's";
+        case ZYDIS_MNEMONIC_LSS: return kDescriptorTables;
         case ZYDIS_MNEMONIC_INT:
             if (operands[0].imm.value.u == 0x80) return "the operating system answers";
             break;
         default: break;
     }
     if (instruction.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || uses_segment_register(operands)) {
-        return "descriptor tables are the operating system's";
+        return kDescriptorTables;
     }
     // A result that the manual leaves undefined (SDM vol. 2A, "BSWAP").
     if (instruction.mnemonic == ZYDIS_MNEMONIC_BSWAP && instruction.operand_width == 16) return "undefined";

@@ -31,6 +31,8 @@ public:
     ZyanStatus decode(std::span<const u8> bytes, DecodedInstruction& into) const;
     // Advertised by the model; the same instruction to CPUs that know more; and its results are for comparing.
     bool comparable(std::span<const u8> bytes, const DecodedInstruction& as) const;
+    // The first two of these.
+    bool means_the_same(std::span<const u8> bytes, const DecodedInstruction& as) const;
 
 private:
     const CpuModel& model_;
@@ -42,6 +44,9 @@ struct Template {
     std::vector<u8> bytes;
     std::string key;  // the catalogue's: "64/add/r/m32, imm8"
 };
+
+// One of the reasons below: no reason for whoever has descriptor tables of his own.
+inline constexpr char kDescriptorTables[] = "descriptor tables are the operating system's";
 
 // Why what an instruction does is not for two CPUs to agree about; nullptr if it is.
 const char* not_comparable(const ZydisDecodedInstruction& instruction, std::span<const ZydisDecodedOperand> operands);
