@@ -175,9 +175,10 @@ BENCHMARK(engine_and_handler)->Unit(benchmark::kMicrosecond);
 BENCHMARK(whole_run_loop)->Unit(benchmark::kMicrosecond);
 BENCHMARK(gathered_by_kvm)->Unit(benchmark::kMicrosecond);
 
-// Keeps the best time of each variant besides printing.
+// Keeps the best time of each variant. On a terminal each repetition is shown as it comes.
 class Reporter final : public benchmark::ConsoleReporter {
 public:
+    Reporter() : ConsoleReporter(isatty(STDOUT_FILENO) != 0 ? OO_Defaults : OO_None) {}
     void ReportRuns(const std::vector<Run>& runs) override {
         for (const Run& run : runs) {
             if (run.error_occurred || run.run_type != Run::RT_Iteration) continue;
@@ -188,7 +189,7 @@ public:
             auto [best, first] = best_.try_emplace(run.run_name.function_name, each);
             if (!first) best->second = std::min(best->second, each);
         }
-        benchmark::ConsoleReporter::ReportRuns(runs);
+        if (isatty(STDOUT_FILENO) != 0) benchmark::ConsoleReporter::ReportRuns(runs);
     }
     void ratios() const {
         const auto base = best_.find("bare");
