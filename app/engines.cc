@@ -22,6 +22,9 @@ const char* needs_counting(const Options& options) {
 
 // What is wrong with KVM here; empty if it runs a guest's kernel as well as its programs on the CPU itself.
 std::string drawback_of_kvm(const EngineOptions& options) {
+    constexpr const char* kProgramsAlone =
+        "this host's KVM runs only user-mode code directly (--engine=kvm takes it nevertheless)";
+    if (runs_programs_alone(options.kvm_device)) return kProgramsAlone;  // the usual case, and soon answered
     auto machine = Machine::create({.memory_mebibytes = 1, .clock = ClockKind::Host});
     if (!machine) return machine.error().text;
     EngineOptions bare = options;
@@ -30,9 +33,7 @@ std::string drawback_of_kvm(const EngineOptions& options) {
     if (!engine) return engine.error().text;
     const TriedCapabilities can = (*engine)->tried_capabilities();
     if ((can.direct_modes_ring0 & kKernelModes) == kKernelModes) return {};
-    if ((can.direct_modes_ring3 & kKernelModes) != 0) {
-        return "this host's KVM runs only user-mode code directly (--engine=kvm takes it nevertheless)";
-    }
+    if ((can.direct_modes_ring3 & kKernelModes) != 0) return kProgramsAlone;
     return "this host's KVM emulates (--engine=kvm takes it nevertheless)";
 }
 

@@ -171,10 +171,7 @@ EngineStatistics AssistedEngine::statistics() const {
 bool runs_programs_alone(const std::string& path) {
     if (kvm::nested_paging(kvm::host_kind())) return false;
     auto device = kvm::KvmDevice::open(path);
-    if (!device) return false;
-    const TriedCapabilities& can = kvm::direct_modes(*device);
-    constexpr u32 kLong64 = 1u << static_cast<unsigned>(CpuMode::Long64);
-    return (can.direct_modes_ring3 & kLong64) != 0 && (can.direct_modes_ring0 & kLong64) == 0;
+    return device && kvm::programs_alone_run_directly(*device);
 }
 
 Expected<std::unique_ptr<Engine>> make_assisted_engine(Machine& machine, std::unique_ptr<Engine> kernel,

@@ -25,8 +25,8 @@ Expected<std::unique_ptr<Engine>> make_kvm_engine(Machine& machine, KvmOptions o
 // engine cannot be handed to KVM. 0 if the device cannot be used.
 u64 cr4_bits_refused_by_kvm(const CpuModel& model, const std::string& device);
 
-// Does this host's KVM run programs (64-bit ring 3) on the CPU, but not kernels? Code is run to find out, some
-// milliseconds once a process, unless the host has VT-x or AMD-V. False if the device cannot be used.
+// Does this host's KVM run programs (64-bit ring 3) on the CPU, but not kernels? Code is run to find out, about a
+// millisecond once a process, unless the host has VT-x or AMD-V. False if the device cannot be used.
 bool runs_programs_alone(const std::string& device);
 
 struct AssistedOptions {
