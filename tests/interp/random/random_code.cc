@@ -19,11 +19,14 @@ using namespace dualvm;
 using namespace dualvm::scene;
 
 // A life that is all decoding takes ten seconds, and ten times as long under a sanitizer.
-#ifdef __SANITIZE_ADDRESS__
-constexpr unsigned kHangSeconds = 600;
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+constexpr bool kSanitized = __has_feature(address_sanitizer);
 #else
-constexpr unsigned kHangSeconds = 60;
+constexpr bool kSanitized = false;
 #endif
+constexpr unsigned kHangSeconds = kSanitized ? 600 : 60;
 constexpr unsigned kMostInstructionBits = 22;  // of the number of a life's instructions
 u64 current_seed = 0;
 
