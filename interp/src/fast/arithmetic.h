@@ -142,22 +142,19 @@ DUALVM_STEP imul_memory(DUALVM_STEP_ARGUMENTS) {
 }
 
 // MUL, IMUL with one operand: RDX:RAX := RAX * b. CF = OF = the upper half says something; the others untouched.
-struct MulWide {
-    template <class T>
-    static bool multiply(T& low, T& high, T b) {
-        u8 overflow = 0;
-        asm("mul %3\n\tseto %2" : "+a"(low), "=d"(high), "=r"(overflow) : "r"(b) : "cc");
-        return overflow != 0;
-    }
-};
-struct ImulWide {
-    template <class T>
-    static bool multiply(T& low, T& high, T b) {
-        u8 overflow = 0;
-        asm("imul %3\n\tseto %2" : "+a"(low), "=d"(high), "=r"(overflow) : "r"(b) : "cc");
-        return overflow != 0;
-    }
-};
+#define DUALVM_WIDE_PRODUCT(NAME, INSTRUCTION)                                                         \
+    struct NAME {                                                                                      \
+        template <class T>                                                                             \
+        static bool multiply(T& low, T& high, T b) {                                                   \
+            u8 overflow = 0;                                                                           \
+            asm(INSTRUCTION " %3\n\tseto %2" : "+a"(low), "=d"(high), "=r"(overflow) : "r"(b) : "cc"); \
+            return overflow != 0;                                                                      \
+        }                                                                                              \
+    };
+DUALVM_WIDE_PRODUCT(MulWide, "mul")
+DUALVM_WIDE_PRODUCT(ImulWide, "imul")
+#undef DUALVM_WIDE_PRODUCT
+
 template <class Product>
 struct Multiply {
     template <class T>

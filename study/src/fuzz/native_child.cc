@@ -21,7 +21,7 @@
 
 #include <cstddef>
 
-#define DUALVM_BARE __attribute__((no_sanitize("address", "undefined"), no_stack_protector, noinline))
+#include "without_libc.h"
 
 namespace dualvm::study {
 
@@ -34,20 +34,6 @@ bool began = false;
 alignas(64) std::array<u8, std::size_t{1} << 18> handler_stack;
 
 // --- without the C library -----------------------------------------------------------------------------------------
-
-inline __attribute__((always_inline)) long system_call(long number, long a, long b, long c) {
-    long result = 0;
-    asm volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
-    return result;
-}
-
-inline __attribute__((always_inline)) void copy(void* to, const void* from, std::size_t bytes) {
-    asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
-}
-
-inline __attribute__((always_inline)) void set_flags(u64 flags) {
-    asm volatile("push %0\n\tpopf" : : "r"(flags) : "cc", "memory");
-}
 
 inline __attribute__((always_inline)) void set_data_segments() {
     asm volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(u32{ring3::kData}));

@@ -18,11 +18,13 @@
 #include <cerrno>
 #include <cstddef>
 
-#define DUALVM_BARE __attribute__((no_sanitize("address", "undefined"), no_stack_protector, noinline))
+#include "fuzz/without_libc.h"
 
 namespace dualvm::segments {
 
 namespace {
+
+using study::copy, study::set_flags, study::system_call;
 
 NativeExchange* the_exchange = nullptr;
 int the_parent = -1;
@@ -33,18 +35,6 @@ alignas(64) std::array<u8, std::size_t{1} << 16> handler_stack;
 
 // An endless case is told by two ticks of the time that the process itself has used.
 constexpr suseconds_t kTickMicroseconds = 10'000;
-
-inline __attribute__((always_inline)) long system_call(long number, long a, long b, long c) {
-    long result = 0;
-    asm volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
-    return result;
-}
-inline __attribute__((always_inline)) void copy(void* to, const void* from, std::size_t bytes) {
-    asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
-}
-inline __attribute__((always_inline)) void set_flags(u64 flags) {
-    asm volatile("push %0\n\tpopf" : : "r"(flags) : "cc", "memory");
-}
 
 // In the order of GeneralGroup::gpr.
 constexpr int kRegisters[8] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI};
