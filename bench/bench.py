@@ -20,7 +20,7 @@ import linux
 import programs
 import studies
 from host import describe_host
-from runs import ENGINES, Bench, Problem, perf_counts_cycles
+from runs import AS_GIVEN, BARE, ENGINES, Bench, Problem, perf_counts_cycles
 from tables import ablation_report, churn_report, instructions_report, instrumentation_report, report, sizes_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -177,6 +177,8 @@ def measure_engines(bench, workloads, engines, rounds, arguments):
         document["workloads"][workload["name"]] = row
     document["geometric_means"] = geometric_means(document["workloads"], engines)
     starters = [engine for engine in engines if engine != "native" and not engine.endswith("-ring0")]
+    if "kvm" in engines:
+        starters += [AS_GIVEN, BARE]
     document["startup_ms"] = startup_times(bench, starters, STARTUP_RUNS)
     return document
 
@@ -193,6 +195,8 @@ def measure_ablation(bench, workloads, rounds, arguments, manifest):
 
 def measure_sizes(bench, engines, rounds):
     engines = [engine for engine in engines if engine in ("interp", "kvm") and not bench.unavailable(engine)]
+    if "kvm" in engines:
+        engines += [AS_GIVEN, BARE]
     return {"host": describe_host(bench.build), "rounds": rounds, "engines": engines,
             "sizes": studies.memory_sizes(bench, engines, rounds)}
 

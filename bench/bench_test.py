@@ -20,7 +20,7 @@ class FakeBench(runs.Bench):
 
     def run(self, engine, guest, arguments, options=()):
         taken = 0.5 if arguments.endswith("size=1") else 0.5 + self.seconds[engine]
-        return runs.Run(taken, taken, 10, f"{guest} checksum={self.checksums.get(engine, '42')}\n")
+        return runs.Run(taken, taken, f"{guest} checksum={self.checksums.get(engine, '42')}\n")
 
     def cycles(self, engine, guest, arguments):
         return 1000 if arguments.endswith("size=1") else 8_001_000
@@ -89,7 +89,7 @@ class Measuring(unittest.TestCase):
         class Runs:
             def run(self, engine, guest, arguments):
                 seconds = {"size=1": 0.012, "size=2": 0.010, "size=3": 0.010}[arguments]
-                return runs.Run(seconds, seconds, 0, "")
+                return runs.Run(seconds, seconds, "")
 
         found = studies.instructions(Runs(), ["interp"], 1, ["slow", "free"])
         self.assertAlmostEqual(found["slow"]["interp"], 2)

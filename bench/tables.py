@@ -106,11 +106,13 @@ def churn_report(document):
 def sizes_report(document):
     parts = [head(document), "hello64 with more and more guest memory: CPU time from process start to exit, and the "
              "most memory that was resident:"]
-    rows = [["guest memory"] + [text for engine in document["engines"] for text in (f"{engine} ms", f"{engine} MiB")]]
-    for size, row in document["sizes"].items():
-        rows.append([f"{size} MiB"] + [text for engine in document["engines"]
-                                       for text in (f"{row[engine]['ms']:.2f}", f"{row[engine]['mebibytes']:.1f}")])
-    return "\n\n".join(parts + [table(rows)])
+    for unit, key, digits in (("ms", "ms", 2), ("MiB", "mebibytes", 1)):
+        names = list(next(iter(document["sizes"].values())))
+        rows = [["guest memory"] + [f"{name} {unit}" for name in names]]
+        rows += [[f"{size} MiB"] + [f"{row[name][key]:.{digits}f}" for name in names]
+                 for size, row in document["sizes"].items()]
+        parts.append(table(rows))
+    return "\n\n".join(parts)
 
 
 def instructions_report(document):

@@ -36,9 +36,10 @@ bool cpu_has(const char* flag) {
 }  // namespace
 
 HostKind host_kind() {
-    if (module_loaded("kvm_pvm")) return HostKind::Pvm;
-    if (module_loaded("kvm_intel")) return HostKind::Vmx;
-    if (module_loaded("kvm_amd")) return HostKind::Svm;
+    const bool intel = module_loaded("kvm_intel"), amd = module_loaded("kvm_amd");
+    if (module_loaded("kvm_pvm")) return intel || amd ? HostKind::Unknown : HostKind::Pvm;
+    if (intel) return HostKind::Vmx;
+    if (amd) return HostKind::Svm;
     if (cpu_has("vmx")) return HostKind::Vmx;  // built into the kernel
     if (cpu_has("svm")) return HostKind::Svm;
     return HostKind::Unknown;

@@ -3,7 +3,7 @@
 
 namespace dualvm::kvm {
 
-enum class HostKind { Vmx, Svm, Pvm, Unknown };
+enum class HostKind { Vmx, Svm, Pvm, Unknown };  // Unknown: no module that is known here, or more than one
 
 // By the modules that are loaded and the CPU's flags; costs a few system calls.
 HostKind host_kind();

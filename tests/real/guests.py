@@ -1,8 +1,11 @@
 """What the tests of real guests share: where the guests are, and how a test ends."""
+import os
 import subprocess
 import sys
 
 SKIP = 77
+# How many times as long as usual things may take: an optimisation of the interpreter may be left out.
+PATIENCE = int(os.environ.get("DUALVM_TEST_PATIENCE", "1"))
 
 
 def skip(reason):
@@ -33,7 +36,7 @@ class Guests:
 
     def run(self, *arguments, cwd=None, seconds=230):
         return subprocess.run([self.program, "run", *arguments], capture_output=True, text=True, errors="replace",
-                              timeout=seconds, check=False, stdin=subprocess.DEVNULL, cwd=cwd)
+                              timeout=seconds * PATIENCE, check=False, stdin=subprocess.DEVNULL, cwd=cwd)
 
 
 def need_files(paths, packages):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import guestos
 import initramfs
-from guests import Guests, fail, need_files, skip
+from guests import PATIENCE, Guests, fail, need_files, skip
 from terminal import Terminal
 
 SEABIOS = Path("/usr/share/seabios/bios-256k.bin")
@@ -151,7 +151,7 @@ def grub_rescue(guests, drive, image, device):
         writable = Path(folder) / "image"  # a floppy drive writes
         writable.write_bytes(Path(image).read_bytes())
         keys = f"<screen:GNU GRUB>c<prompt:grub\\> >ls<ret><prompt:grub\\> >cat {name}<ret><prompt:grub\\> >halt<ret>"
-        run = guests.run(ENGINE, drive, str(writable), f"--sendkeys={keys}", "--screen=text", "--timeout", "180")
+        run = guests.run(ENGINE, drive, str(writable), f"--sendkeys={keys}", "--screen=text", "--timeout", str(180 * PATIENCE))
     screen = run.stderr
     if run.returncode != 0:
         fail("GRUB's halt should have powered the machine off", run)
@@ -190,7 +190,7 @@ def full_disk(guests):
             run = subprocess.run(
                 [guests.program, "run", ENGINE, "-hda", "disk.img", "-kernel", kernel, "-initrd", "initrd.gz",
                  "-append", "console=ttyS0 quiet"], cwd=folder, capture_output=True, text=True, errors="replace",
-                timeout=200, check=False, stdin=subprocess.DEVNULL,
+                timeout=200 * PATIENCE, check=False, stdin=subprocess.DEVNULL,
                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
             for words in ("Input/output error", "dd ends with 1", right):
                 if words not in run.stdout:

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import initramfs
-from guests import Guests, fail, skip
+from guests import PATIENCE, Guests, fail, skip
 from terminal import Terminal
 
 def screen_shows_a_finished_test(run):
@@ -42,7 +42,7 @@ def memtest_kvm(guests):
     image = guests.find("boot/memtest86+x64.bin")
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "run.json"
-        command = [guests.program, "run", "--engine=kvm", "--assist=instruction", "-m", "8", "--timeout", "120", f"--json={report}",
+        command = [guests.program, "run", "--engine=kvm", "--assist=instruction", "-m", "8", "--timeout", str(120 * PATIENCE), f"--json={report}",
                    "-kernel", image, "-append", "console=ttyS0,115200"]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
             shown = b""
@@ -54,7 +54,7 @@ def memtest_kvm(guests):
                     break
                 shown += piece
             run.send_signal(signal.SIGINT)
-            rest, errors = run.communicate(timeout=60)
+            rest, errors = run.communicate(timeout=60 * PATIENCE)
         done = subprocess.CompletedProcess(command, run.returncode, (shown + rest).decode(errors="replace"),
                                            errors.decode(errors="replace"))
         if not test_shown.search(shown):

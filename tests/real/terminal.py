@@ -6,13 +6,15 @@ import socket
 import subprocess
 import time
 
+from guests import PATIENCE
+
 
 class Terminal:
     """With `plain`, standard input and output are a socket's ends, as if a script were at the guest's serial port."""
 
     def __init__(self, command, seconds, folder=None, plain=False):
         self.shown = b""
-        self.deadline = time.monotonic() + seconds
+        self.deadline = time.monotonic() + seconds * PATIENCE
         if plain:
             self.ours, theirs = (end.detach() for end in socket.socketpair())
         else:

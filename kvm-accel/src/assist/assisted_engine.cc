@@ -2,6 +2,7 @@
 //
 // Another engine (the kernel's) runs the guest until 64-bit code at ring 3 is next; a vCPU runs that until it needs its
 // kernel; and so on. The state is always the kernel's engine's, but for the time that a program is on the vCPU.
+// That is made when the first program asks for it: a guest starts as soon as it can be interpreted.
 #include <fmt/format.h>
 
 #include "assist/user_mode.h"
@@ -18,20 +19,20 @@ namespace {
 
 class AssistedEngine final : public Engine {
 public:
-    AssistedEngine(Machine& machine, std::unique_ptr<Engine> kernel, std::unique_ptr<UserMode> user, u64 patience)
-        : machine_(machine), kernel_(std::move(kernel)), user_(std::move(user)), patience_(patience) {}
+    AssistedEngine(Machine& machine, std::unique_ptr<Engine> kernel, KvmDevice device, u64 patience)
+        : machine_(machine), kernel_(std::move(kernel)), device_(std::move(device)), patience_(patience) {}
 
     const char* name() const override { return "kvm"; }
     Capabilities capabilities() const override { return {.dirty_log = true}; }
     TriedCapabilities tried_capabilities() const override {
-        TriedCapabilities can = user_->direct_modes();
+        TriedCapabilities can = direct_modes(device_);
         can.single_step = kernel_->tried_capabilities().single_step;
         return can;
     }
     Exit run(const Budget& budget) override;
     void kick() override {
         kicked_.store(true);
-        user_->kick();
+        if (UserMode* user = kickable_.load()) user->kick();
         kernel_->kick();
     }
     void pull(Groups groups) override { kernel_->pull(groups); }
@@ -43,7 +44,7 @@ public:
     u64 instructions() const override { return 0; }
     void collect_dirty() override {
         kernel_->collect_dirty();
-        user_->collect_dirty();
+        if (user_) user_->collect_dirty();
     }
     EngineStatistics statistics() const override;
 
@@ -55,13 +56,16 @@ private:
         return exit;
     }
     Exit interpret(const Deadline& deadline, Until until, u64 instructions = kUnlimited);
+    Expected<void> make_user_mode();
 
     // A program that is not for the vCPU is interpreted for so many instructions before it is looked at again.
     static constexpr u64 kRefusedFor = 20'000;
 
     Machine& machine_;
     std::unique_ptr<Engine> kernel_;
-    std::unique_ptr<UserMode> user_;
+    KvmDevice device_;
+    std::unique_ptr<UserMode> user_;            // once a program has asked for it
+    std::atomic<UserMode*> kickable_{nullptr};  // the same, for other threads
     u64 patience_;
     std::array<u64, kExitKinds> exits_{};
     std::map<std::string, u64> refusals_;
@@ -83,6 +87,14 @@ Exit AssistedEngine::interpret(const Deadline& deadline, Until until, u64 instru
     kernel_time_ += monotonic_now() - start;
     if (exit.kind == ExitKind::SingleStep) exit.kind = ExitKind::BudgetUsed;  // --patience=1: nobody's step
     return exit;
+}
+
+Expected<void> AssistedEngine::make_user_mode() {
+    auto made = UserMode::create(machine_, device_);
+    if (!made) return tl::unexpected(made.error());
+    user_ = std::move(*made);
+    kickable_.store(user_.get());
+    return {};
 }
 
 Exit AssistedEngine::run(const Budget& budget) {
@@ -114,7 +126,16 @@ Exit AssistedEngine::run(const Budget& budget) {
             kernel_->pull(kIn);
         }
         UserMode::Result result;
-        const char* refused = user_->refuses(cpu);
+        const char* refused = UserMode::refuses(cpu, machine_.vmem());
+        if (refused == nullptr && !user_) {
+            if (const auto made = make_user_mode(); !made) {
+                Exit failed = counted(ExitKind::Failure);
+                failed.rip = cpu.general.rip;
+                failed.text = fmt::format("no vCPU for the guest's programs: {}", made.error().text);
+                return failed;
+            }
+            if (kicked_.exchange(false)) return counted(ExitKind::Kicked);  // by one who did not see the vCPU yet
+        }
         const GeneralGroup before = cpu.general;
         if (refused == nullptr) {
             const Nanoseconds start = monotonic_now();
@@ -148,7 +169,7 @@ Exit AssistedEngine::run(const Budget& budget) {
 
 EngineStatistics AssistedEngine::statistics() const {
     EngineStatistics all = kernel_->statistics();
-    const UserMode::Counts& c = user_->counts();
+    const UserMode::Counts c = user_ ? user_->counts() : UserMode::Counts{};
     for (std::size_t i = 0; i < kExitKinds; ++i) all.exits[i] += exits_[i] + c.exits[i];
     auto& n = all.named;
     n["hand-overs to the CPU"] = c.entries;
@@ -169,9 +190,10 @@ EngineStatistics AssistedEngine::statistics() const {
 }  // namespace kvm
 
 bool runs_programs_alone(const std::string& path) {
-    if (kvm::nested_paging(kvm::host_kind())) return false;
+    const kvm::HostKind kind = kvm::host_kind();
+    if (kvm::nested_paging(kind)) return false;
     auto device = kvm::KvmDevice::open(path);
-    return device && kvm::programs_alone_run_directly(*device);
+    return device && (kind == kvm::HostKind::Pvm || kvm::programs_alone_run_directly(*device));
 }
 
 Expected<std::unique_ptr<Engine>> make_assisted_engine(Machine& machine, std::unique_ptr<Engine> kernel,
@@ -181,9 +203,10 @@ Expected<std::unique_ptr<Engine>> make_assisted_engine(Machine& machine, std::un
             ExitStatus::EngineUnavailable,
             fmt::format("the engine '{}' does not stop at programs: it cannot be the kernel's", kernel->name()));
     }
-    auto user = kvm::UserMode::create(machine, options.device, options.cpuid_differences);
-    if (!user) return tl::unexpected(user.error());
-    return std::make_unique<kvm::AssistedEngine>(machine, std::move(kernel), std::move(*user), options.patience);
+    auto device = kvm::KvmDevice::open(options.device);
+    if (!device) return tl::unexpected(device.error());
+    if (auto usable = kvm::UserMode::check(*device); !usable) return tl::unexpected(usable.error());
+    return std::make_unique<kvm::AssistedEngine>(machine, std::move(kernel), std::move(*device), options.patience);
 }
 
 }  // namespace dualvm

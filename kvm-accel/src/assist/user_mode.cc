@@ -18,6 +18,9 @@ namespace {
 constexpr u64 kAddress = 0x000ffffffffff000;  // of CR3 and of page table entries
 constexpr u64 kUserHalf = u64{1} << 47;
 
+// The state that goes to and fro in kvm_run itself.
+constexpr int kShared = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
+
 constexpr unsigned kDebug = 1, kBreakpoint = 3, kOverflow = 4, kPageFault = 14;  // vectors
 constexpr u64 kSingleStep = 1u << 14;                                            // DR6.BS
 
@@ -39,13 +42,12 @@ Expected<void> transfer(int fd, unsigned long request, void* data, const char* n
 
 }  // namespace
 
-UserMode::UserMode(Machine& machine, KvmDevice device, KvmVm vm, KvmVcpu vcpu, std::unique_ptr<Shim> shim)
+UserMode::UserMode(Machine& machine, const KvmDevice& device, KvmVm vm, KvmVcpu vcpu, std::unique_ptr<Shim> shim)
     : machine_(machine),
-      device_(std::move(device)),
       vm_(std::move(vm)),
       vcpu_(std::move(vcpu)),
       shim_(std::move(shim)),
-      slots_(vm_, machine.vmem(), device_.capability(KVM_CAP_READONLY_MEM) != 0),
+      slots_(vm_, machine.vmem(), device.capability(KVM_CAP_READONLY_MEM) != 0),
       kicker_(vcpu_.run()),
       watch_(machine.vmem()),
       shadow_paging_(!nested_paging(host_kind())),
@@ -53,41 +55,37 @@ UserMode::UserMode(Machine& machine, KvmDevice device, KvmVm vm, KvmVcpu vcpu, s
     watch_.keep_out(shim_->base(), Shim::kSize);
 }
 
-Expected<std::unique_ptr<UserMode>> UserMode::create(Machine& machine, const std::string& device_path,
-                                                     std::vector<std::string>* cpuid_differences) {
-    auto device = KvmDevice::open(device_path);
-    if (!device) return tl::unexpected(device.error());
-    auto vm = KvmVm::create(*device);
-    if (!vm) return tl::unexpected(vm.error());
-    constexpr int kShared = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
-    if ((vm->capability(KVM_CAP_SYNC_REGS) & kShared) != kShared || device->capability(KVM_CAP_IMMEDIATE_EXIT) == 0) {
+Expected<void> UserMode::check(const KvmDevice& device) {
+    if ((device.capability(KVM_CAP_SYNC_REGS) & kShared) != kShared || device.capability(KVM_CAP_IMMEDIATE_EXIT) == 0) {
         return fail(ExitStatus::EngineUnavailable,
-                    fmt::format("{} lacks KVM_CAP_SYNC_REGS or KVM_CAP_IMMEDIATE_EXIT, which --assist=kernel needs: "
-                                "use --assist=instruction or --engine=interp",
-                                device_path));
+                    "KVM here lacks KVM_CAP_SYNC_REGS or KVM_CAP_IMMEDIATE_EXIT, which --assist=kernel needs: "
+                    "use --assist=instruction or --engine=interp");
     }
+    return {};
+}
+
+Expected<std::unique_ptr<UserMode>> UserMode::create(Machine& machine, const KvmDevice& device) {
+    auto vm = KvmVm::create(device);
+    if (!vm) return tl::unexpected(vm.error());
     vm->exit_on_emulation_failure();
-    auto vcpu = KvmVcpu::create(*device, *vm);
+    auto vcpu = KvmVcpu::create(device, *vm);
     if (!vcpu) return tl::unexpected(vcpu.error());
     // At the end of what the guest's tables can speak of: no RAM is there.
     const u64 base = ((u64{1} << machine.cpu_model().physical_address_bits()) - Shim::kSize) & ~u64{0x1fffff};
     auto shim = Shim::create(base);
     if (!shim) return tl::unexpected(shim.error());
-    std::unique_ptr<UserMode> made(
-        new UserMode(machine, std::move(*device), std::move(*vm), std::move(*vcpu), std::move(*shim)));
-    if (auto started = made->start(machine.cpu_model(), cpuid_differences); !started) {
-        return tl::unexpected(started.error());
-    }
+    std::unique_ptr<UserMode> made(new UserMode(machine, device, std::move(*vm), std::move(*vcpu), std::move(*shim)));
+    if (auto started = made->start(device); !started) return tl::unexpected(started.error());
     return made;
 }
 
-Expected<void> UserMode::start(const CpuModel& model, std::vector<std::string>* cpuid_differences) {
-    if (auto set = set_cpuid(device_, vcpu_, model, cpuid_differences); !set) return set;
+Expected<void> UserMode::start(const KvmDevice& device) {
+    if (auto set = set_cpuid(device, vcpu_, machine_.cpu_model(), nullptr); !set) return set;
     if (auto built = rebuild_slots(); !built) return built;
     kvm_sregs sregs{};
     if (auto got = transfer(vcpu_.fd(), KVM_GET_SREGS, &sregs, "KVM_GET_SREGS"); !got) return got;
     apic_base_ = sregs.apic_base;
-    vcpu_.run().kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
+    vcpu_.run().kvm_valid_regs = kShared;
     if (auto got = transfer(vcpu_.fd(), kGetXsave, &xsave_, "KVM_GET_XSAVE"); !got) return got;
     from_kvm(fpu_, xsave_);
 #ifdef KVM_VCPU_TSC_CTRL
@@ -109,7 +107,7 @@ Expected<void> UserMode::rebuild_slots() {
     return slots_.add_private({.base = shim_->base(), .size = Shim::kSize, .host = shim_->host()});
 }
 
-const char* UserMode::refuses(const CpuFile& cpu) const {
+const char* UserMode::refuses(const CpuFile& cpu, const VMem& vmem) {
     const ControlGroup& c = cpu.control;
     const u64 flags = cpu.general.rflags;
     if ((c.cr0 & cr0::PG) == 0 || cpu.mode() != CpuMode::Long64 || cpu.cpl() != 3) return "not 64-bit code at ring 3";
@@ -125,7 +123,7 @@ const char* UserMode::refuses(const CpuFile& cpu) const {
     }
     if (cpu.general.rip >= kUserHalf) return "code in the kernel's half";
     if (!canonical(cpu.general.gpr[RSP])) return "stack pointer not canonical";
-    if (!machine_.vmem().a20_open()) return "A20 closed";
+    if (!vmem.a20_open()) return "A20 closed";
     return nullptr;
 }
 
@@ -224,7 +222,7 @@ void UserMode::fill_registers(const CpuFile& cpu) {
     s.efer |= efer::SCE;
     s.apic_base = apic_base_;
     run.s.regs.events = {};
-    run.kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
+    run.kvm_dirty_regs = kShared;
 }
 
 // A device, reached by the program: KVM has the instruction half done, and may come back with the next part of it.

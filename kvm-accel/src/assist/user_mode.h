@@ -14,18 +14,19 @@
 #include "kvm_handles.h"
 #include "kvm_layout.h"
 #include "memory_slots.h"
-#include "probe/direct_modes.h"
 #include "state_transfer.h"
 
 namespace dualvm::kvm {
 
 class UserMode {
 public:
-    static Expected<std::unique_ptr<UserMode>> create(Machine& machine, const std::string& device,
-                                                      std::vector<std::string>* cpuid_differences);
+    // Has KVM here what create() needs?
+    static Expected<void> check(const KvmDevice& device);
+    // Makes the VM, which costs milliseconds (and more, the more memory the guest has, where KVM shadows page tables).
+    static Expected<std::unique_ptr<UserMode>> create(Machine& machine, const KvmDevice& device);
 
-    // Why the program at `cpu` is not for this vCPU; nullptr if it is. (64-bit code at ring 3 is what it may ask of.)
-    const char* refuses(const CpuFile& cpu) const;
+    // Why the program at `cpu` is not for such a vCPU; nullptr if it is. (64-bit code at ring 3 is what it may ask of.)
+    static const char* refuses(const CpuFile& cpu, const VMem& vmem);
 
     enum class End : u8 {
         Trap,  // the instruction at RIP needs the guest's kernel, or at least an engine that knows its tables
@@ -44,8 +45,6 @@ public:
     // at.
     Result run(CpuFile& cpu, Deadline& deadline);
 
-    const TriedCapabilities& direct_modes() const { return kvm::direct_modes(device_); }
-
     void kick() { kicker_.kick(); }
     bool take_kick() { return kicker_.take_kick(); }
     void collect_dirty() { slots_.collect_dirty(); }
@@ -60,8 +59,8 @@ public:
     const Counts& counts() const { return counts_; }
 
 private:
-    UserMode(Machine& machine, KvmDevice device, KvmVm vm, KvmVcpu vcpu, std::unique_ptr<Shim> shim);
-    Expected<void> start(const CpuModel& model, std::vector<std::string>* cpuid_differences);
+    UserMode(Machine& machine, const KvmDevice& device, KvmVm vm, KvmVcpu vcpu, std::unique_ptr<Shim> shim);
+    Expected<void> start(const KvmDevice& device);
     Expected<void> rebuild_slots();
     Expected<void> set_msrs(u64 tsc_aux);
     Expected<void> put_fpu(const FpuGroup& fpu);
@@ -79,7 +78,6 @@ private:
     bool device_changed(u64 guest_root);
 
     Machine& machine_;
-    KvmDevice device_;
     KvmVm vm_;
     KvmVcpu vcpu_;
     std::unique_ptr<Shim> shim_;

@@ -9,8 +9,8 @@ namespace dualvm::kvm {
 // Measured at the first call in a process, in a few milliseconds. A host that cannot be measured has no direct modes.
 const TriedCapabilities& direct_modes(const KvmDevice& device);
 
-// The part of it that every start asks: 64-bit programs run on the CPU, and 64-bit kernels do not. Found out at the
-// first call in a process, in a millisecond.
+// The part of it that a start asks where the kind of KVM does not tell: 64-bit programs run on the CPU, and 64-bit
+// kernels do not. Found out at the first call in a process, in some milliseconds.
 bool programs_alone_run_directly(const KvmDevice& device);
 
 // A loop of two instructions, `iterations` times, in the given mode: the time it took, or how it failed.

@@ -25,13 +25,13 @@ Expected<std::unique_ptr<Engine>> make_kvm_engine(Machine& machine, KvmOptions o
 // engine cannot be handed to KVM. 0 if the device cannot be used.
 u64 cr4_bits_refused_by_kvm(const CpuModel& model, const std::string& device);
 
-// Does this host's KVM run programs (64-bit ring 3) on the CPU, but not kernels? Code is run to find out, about a
-// millisecond once a process, unless the host has VT-x or AMD-V. False if the device cannot be used.
+// Does this host's KVM run programs (64-bit ring 3) on the CPU, but not kernels? VT-x and AMD-V run both, kvm_pvm
+// programs alone; anywhere else code is run to find out, some milliseconds once a process. False if the device cannot
+// be used.
 bool runs_programs_alone(const std::string& device);
 
 struct AssistedOptions {
     std::string device = "/dev/kvm";
-    std::vector<std::string>* cpuid_differences = nullptr;  // as in KvmOptions
     // A hand-over and the way back take as long as interpreting some fifty thousand instructions. A program that needs
     // its kernel sooner has no use for the CPU: it is interpreted for so many before it is handed over, so that at most
     // twice the time of the better choice is spent (the rule of those who rent skis before they buy them). It is also
@@ -40,7 +40,8 @@ struct AssistedOptions {
 };
 
 // The CPU runs the guest's 64-bit programs, `kernel` everything else: an engine on the same machine that can stop at
-// programs (Capabilities::stops_at_modes) and whose time stamp counter is the host's.
+// programs (Capabilities::stops_at_modes) and whose time stamp counter is the host's. What KVM needs for it is made
+// when the first program is to run: a failure then is ExitKind::Failure.
 Expected<std::unique_ptr<Engine>> make_assisted_engine(Machine& machine, std::unique_ptr<Engine> kernel,
                                                        const AssistedOptions& options);
 
