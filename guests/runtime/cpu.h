@@ -21,7 +21,11 @@ CONTROL_REGISTER(cr4)
 enum { kCr0WriteProtect = 1 << 16, kCr4PageSizeExtensions = 1 << 4, kCr4Pae = 1 << 5, kCr4FxsaveSse = 1 << 9 };
 
 // XMM registers and the instructions on them.
-static inline void sse_enable(void) { write_cr4(read_cr4() | kCr4FxsaveSse); }
+// With the x87 unit as the ABI has it: after a reset its exceptions are not masked.
+static inline void sse_enable(void) {
+    write_cr4(read_cr4() | kCr4FxsaveSse);
+    __asm__ volatile("fninit");
+}
 
 static inline uint64_t read_msr(uint32_t index) {
     uint32_t low, high;

@@ -8,7 +8,7 @@ struct Node {
 
 static uint64_t chase(uint64_t size, unsigned char* memory) {
     struct Node* const nodes = (struct Node*)memory;
-    const uint64_t count = size < 65536 ? size + 1 : 65536;  // 1 MiB: more than a first-level cache or TLB holds
+    const uint64_t count = size < 262144 ? size + 1 : 262144;  // 4 MiB: more than first-level caches and TLBs hold
     uint64_t state = 88172645463325252;
     for (uint64_t i = 0; i < count; ++i) nodes[i].number = i;
     // Sattolo's shuffle gives a single cycle.

@@ -16,7 +16,10 @@ void code_map_changed(State& s, AddressSpace& space) {
 }
 
 void flush_space(State& s, AddressSpace& space) {
-    for (Tlb& tlb : space.tlbs) tlb.flush();
+    for (Tlb& tlb : space.tlbs) {
+        tlb.read.flush();
+        tlb.write.flush();
+    }
     space.tables.flush();
     space.large_regions.clear();
     space.huge_regions.clear();
@@ -32,13 +35,13 @@ void flush_entries(State& s, AddressSpace& space, u64 linear) {
     // All of a large page goes, by whichever of its addresses it is named (SDM vol. 3A, 4.10.4.1).
     const bool large = space.large_regions.may_have(linear);
     for (Tlb& tlb : space.tlbs) {
-        if (large) {
-            tlb.flush_where([&](u64 tag) { return (tag ^ linear) >> 22 == 0; });
-            continue;
+        for (TlbTable* table : {&tlb.read, &tlb.write}) {
+            if (large) {
+                table->forget_if([&](const TlbEntry& e) { return (e.tag ^ linear) >> 22 == 0; });
+            } else {
+                table->forget_page(page);
+            }
         }
-        const std::size_t i = Tlb::index(page);
-        if (tlb.read[i].tag == page) tlb.read[i] = {};
-        if (tlb.write[i].tag == page) tlb.write[i] = {};
     }
     if (&space == s.space) s.forget_stack_pages();
     if (large || space.executed_pages.may_have(page)) code_map_changed(s, space);

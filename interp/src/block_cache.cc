@@ -290,17 +290,15 @@ Block* BlockCache::build(State& s, u64 physical) {
 // Stores to the page must be seen from now on.
 void BlockCache::drop_store_entries(State& s, u64 page, PageInfo& info) {
     const u64 host = reinterpret_cast<u64>(s.machine->vmem().host_page(page * kPageSize));
-    auto drop = [&](TlbEntry& e) {
-        if (e.tag + e.addend == host) e = {};
-    };
+    auto is_there = [&](const TlbEntry& e) { return (e.tag & ~kPageMask) + e.addend == host; };
     // In address spaces that were left, too.
     for (auto& space : s.spaces) {
         if (space == nullptr || info.stored_at == kNowhere) continue;
         for (Tlb& tlb : space->tlbs) {
             if (info.stored_at == kSeveralPlaces) {
-                tlb.for_each_store_entry(drop);
+                tlb.write.forget_if(is_there);
             } else {
-                drop(tlb.write[Tlb::index(info.stored_at)]);
+                tlb.write.forget_page_if(info.stored_at, is_there);
             }
         }
     }

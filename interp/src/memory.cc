@@ -326,6 +326,8 @@ bool translate(State& s, u64 linear, Access access, bool user, u64& physical) {
 void privilege_changed(State& s) {
     s.user = s.cpu.cpl() == 3;
     s.tlb = &s.space->tlbs[s.user ? 1 : exempt_from_smap(s) ? 2 : 0];
+    s.tlb_read = s.tlb->read.entries();
+    s.tlb_write = s.tlb->write.entries();
     s.forget_stack_pages();
 }
 
@@ -342,13 +344,36 @@ struct Piece {
 };
 
 // What explicit and implicit accesses look translations up in.
-Tlb& tlb_of(State& s, Privilege who) { return who == Privilege::Current ? *s.tlb : s.space->tlbs[0]; }
+TlbTable& table_of(State& s, Access access, Privilege who) {
+    Tlb& tlb = who == Privilege::Current ? *s.tlb : s.space->tlbs[0];
+    return access == Access::Write ? tlb.write : tlb.read;
+}
+
+// Where the host has the pages of an access that are remembered.
+struct Known {
+    u8* first = nullptr;   // nullptr: not all of it is known
+    u8* second = nullptr;  // of the bytes in the next page, if there are any
+    unsigned in_first = 0;
+};
+Known known_pages(State& s, u64 linear, unsigned size, Access access, Privilege who) {
+    const TlbTable& table = table_of(s, access, who);
+    const TlbEntry* entry = table.find(linear);
+    if (entry == nullptr || !aligned_or_unchecked(s, linear, size, who)) return {};
+    Known known{.first = reinterpret_cast<u8*>(linear + entry->addend), .in_first = size};
+    const auto room = static_cast<unsigned>(kPageSize - (linear & kPageMask));
+    if (size <= room) return known;
+    u64 next = linear + room;
+    if (!s.code64()) next &= 0xffffffff;
+    entry = table.find(next);
+    if (entry == nullptr) return {};
+    known.second = reinterpret_cast<u8*>(next + entry->addend);
+    known.in_first = room;
+    return known;
+}
 
 // Translates one page's part of an access, and remembers the page in the TLB if plain RAM answers there.
 bool translate_piece(State& s, u64 linear, Access access, Privilege who, Piece& piece) {
     const bool user = s.user && who == Privilege::Current;
-    Tlb& tlb = tlb_of(s, who);
-    auto& entries = access == Access::Write ? tlb.write : tlb.read;
     Walk w;
     if (!translate_walk(s, linear, access, user, who, w)) return false;
     const VMem& vmem = s.machine->vmem();
@@ -363,7 +388,7 @@ bool translate_piece(State& s, u64 linear, Access access, Privilege who, Piece& 
         if (s.blocks->page_has_code(piece.physical)) return true;  // every store there must be seen
         s.blocks->note_store_entry(piece.physical, linear & ~kPageMask);
     }
-    tlb.remember(entries, linear & ~kPageMask, reinterpret_cast<u64>(piece.host) - linear);
+    table_of(s, access, who).remember(linear & ~kPageMask, reinterpret_cast<u64>(piece.host) - linear);
     return true;
 }
 
@@ -420,24 +445,21 @@ bool translate_without_fault(State& s, u64 linear, Access access, Piece& piece) 
 }  // namespace
 
 bool check_linear(State& s, u64 linear, unsigned size, Access access, Privilege who) {
-    const Tlb& tlb = tlb_of(s, who);
-    const TlbEntry& entry = (access == Access::Write ? tlb.write : tlb.read)[Tlb::index(linear)];
-    if (entry.tag == ((linear + size - 1) & ~kPageMask) && aligned_or_unchecked(s, linear, size, who)) return true;
+    if (known_pages(s, linear, size, access, who).first != nullptr) return true;
     Pieces pieces;
     return translate_access(s, linear, size, access, who, pieces);
 }
 
 u8* host_address(State& s, u64 linear, Access access) {
     if (s.watching_data) return nullptr;  // every access is looked at
-    auto& entries = access == Access::Write ? s.tlb->write : s.tlb->read;
-    const TlbEntry& entry = entries[Tlb::index(linear)];
-    const u64 page = linear & ~kPageMask;
-    if (entry.tag != page) {
+    const TlbTable& table = table_of(s, access, Privilege::Current);
+    const TlbEntry* entry = table.find(linear);
+    if (entry == nullptr) {
         Piece piece;
         if (!translate_without_fault(s, linear, access, piece)) return nullptr;  // fills the TLB where it may be filled
-        if (entry.tag != page) return nullptr;
+        entry = table.find(linear);
     }
-    return reinterpret_cast<u8*>(linear + entry.addend);
+    return entry != nullptr ? reinterpret_cast<u8*>(linear + entry->addend) : nullptr;
 }
 
 u8* host_address_of_code(State& s, u64 linear, u64& physical) {
@@ -456,9 +478,11 @@ void note_write_to_code(State& s, u64 physical, u64 size) {
 
 bool read_linear(State& s, u64 linear, void* into, unsigned size, Privilege who) {
     if (s.watching_data && who == Privilege::Current) note_data_access(s, linear, size, false);
-    const TlbEntry& entry = tlb_of(s, who).read[Tlb::index(linear)];
-    if (entry.tag == ((linear + size - 1) & ~kPageMask) && aligned_or_unchecked(s, linear, size, who)) {
-        std::memcpy(into, reinterpret_cast<const void*>(linear + entry.addend), size);
+    if (const Known known = known_pages(s, linear, size, Access::Read, who); known.first != nullptr) {
+        std::memcpy(into, known.first, known.in_first);
+        if (known.second != nullptr) {
+            std::memcpy(static_cast<u8*>(into) + known.in_first, known.second, size - known.in_first);
+        }
         return true;
     }
     Pieces pieces;
@@ -478,9 +502,11 @@ bool read_linear(State& s, u64 linear, void* into, unsigned size, Privilege who)
 
 bool write_linear(State& s, u64 linear, const void* from, unsigned size, Privilege who) {
     if (s.watching_data && who == Privilege::Current) note_data_access(s, linear, size, true);
-    const TlbEntry& entry = tlb_of(s, who).write[Tlb::index(linear)];
-    if (entry.tag == ((linear + size - 1) & ~kPageMask) && aligned_or_unchecked(s, linear, size, who)) {
-        std::memcpy(reinterpret_cast<void*>(linear + entry.addend), from, size);
+    if (const Known known = known_pages(s, linear, size, Access::Write, who); known.first != nullptr) {
+        std::memcpy(known.first, from, known.in_first);
+        if (known.second != nullptr) {
+            std::memcpy(known.second, static_cast<const u8*>(from) + known.in_first, size - known.in_first);
+        }
         return true;
     }
     Pieces pieces;

@@ -77,7 +77,8 @@ struct State {
     // The same for the x87 unit: FCW, FSW, the tags and the registers, but not the pointers. Then MXCSR is there, too.
     bool x87_in_host = false;
 
-    Tlb* tlb = nullptr;  // the one of the current privilege
+    Tlb* tlb = nullptr;                                        // the one of the current privilege
+    const TlbEntry *tlb_read = nullptr, *tlb_write = nullptr;  // its tables, for handlers
     // The TLB entries that the stack's pages were found in last: PUSH and CALL, POP and RET look here first.
     TlbEntry stack_write, stack_read;
     const std::array<RecentBlock, kRecentBlocks>* recent = nullptr;  // see block.h

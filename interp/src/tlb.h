@@ -2,69 +2,96 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <bitset>
+#include <vector>
 
-#include "dualvm/types.h"
+#include "dualvm/vmem.h"
 
 namespace dualvm::interp {
 
 struct TlbEntry {
-    // Not page-aligned, and not so by its upper bits alone: never equal to a page's address, with or without the four
-    // low bits of what is looked for (host_to_read_aligned).
-    static constexpr u64 kInvalid = 0x800;
-    u64 tag = kInvalid;  // linear address of the page
-    u64 addend = 0;      // host address = linear address + addend
+    // The linear address of the page's last byte: never 0, which it is where nothing is remembered.
+    u64 tag = 0;
+    u64 addend = 0;  // host address = linear address + addend
+
+    static constexpr u64 tag_of(u64 linear) { return linear | kPageMask; }
 };
 
-// Direct-mapped, one for each privilege; a page that may only be read has no entry in `write`.
-struct Tlb {
-    static constexpr unsigned kEntries = 1024;
-    std::array<TlbEntry, kEntries> read{}, write{};
+// The pages of one privilege that may be read, or written, without asking anybody: direct-mapped. It reaches 256 MiB,
+// so that two arrays whose distance is a power of two do not push each other out for ever; of its memory only what lies
+// around entries in use is ever touched.
+class TlbTable {
+public:
+    static constexpr std::size_t kEntries = 65536;
 
-    static std::size_t index(u64 linear) { return (linear / kPageSize) % kEntries; }
+    static constexpr std::size_t index(u64 linear) { return (linear / kPageSize) % kEntries; }
 
-    void remember(std::array<TlbEntry, kEntries>& entries, u64 page, u64 addend) {
-        entries[index(page)] = {.tag = page, .addend = addend};
-        if (filled_count_ <= filled_.size()) {
-            if (filled_count_ < filled_.size()) filled_[filled_count_] = static_cast<u16>(index(page));
-            ++filled_count_;
-        }
+    const TlbEntry* entries() const { return entries_.data(); }
+
+    // The entry of the page that `linear` lies in, or nullptr.
+    const TlbEntry* find(u64 linear) const {
+        const TlbEntry& entry = entries_[index(linear)];
+        return entry.tag == TlbEntry::tag_of(linear) ? &entry : nullptr;
     }
 
+    void remember(u64 linear, u64 addend) {
+        const std::size_t i = index(linear);
+        entries_[i] = {.tag = TlbEntry::tag_of(linear), .addend = addend};
+        filled_chunks_[i / kChunk / 64] |= u64{1} << (i / kChunk % 64);
+        if (filled_count_ < filled_.size()) filled_[filled_count_] = static_cast<u16>(i);
+        if (filled_count_ <= filled_.size()) ++filled_count_;
+    }
+
+    // Forget what `drop` says: of the entry that the page of `linear` has, and of all.
+    template <class Drop>
+    void forget_page_if(u64 linear, Drop drop) {
+        TlbEntry& entry = entries_[index(linear)];
+        if (entry.tag == TlbEntry::tag_of(linear) && drop(entry)) entry = {};
+    }
+    template <class Drop>
+    void forget_if(Drop drop) {
+        for_each_filled([&](TlbEntry& e) {
+            if (e.tag != 0 && drop(e)) e = {};
+        });
+    }
+    void forget_page(u64 linear) {
+        forget_page_if(linear, [](const TlbEntry&) { return true; });
+    }
     // A guest that changes address spaces often has filled few entries since the last time: only these are emptied.
     void flush() {
-        if (filled_count_ > filled_.size()) {
-            read.fill({});
-            write.fill({});
-        } else {
-            for (unsigned i = 0; i < filled_count_; ++i) read[filled_[i]] = write[filled_[i]] = {};
-        }
+        for_each_filled([](TlbEntry& e) { e = {}; });
         filled_count_ = 0;
+        filled_chunks_ = {};
     }
 
-    // Calls `change` with every entry for stores, and maybe with some that are empty.
+private:
+    static constexpr std::size_t kChunk = 16;
+
+    // Calls `change` with every entry that is filled, and maybe with some that are empty.
     template <class Change>
-    void for_each_store_entry(Change change) {
-        if (filled_count_ > filled_.size()) {
-            for (TlbEntry& e : write) change(e);
-        } else {
-            for (unsigned i = 0; i < filled_count_; ++i) change(write[filled_[i]]);
+    void for_each_filled(Change change) {
+        if (filled_count_ <= filled_.size()) {
+            for (unsigned i = 0; i < filled_count_; ++i) change(entries_[filled_[i]]);
+            return;
         }
-    }
-
-    // Drops what `drop` says of an entry's linear page.
-    template <class Drop>
-    void flush_where(Drop drop) {
-        for (auto* entries : {&read, &write}) {
-            for (TlbEntry& e : *entries) {
-                if (e.tag != TlbEntry::kInvalid && drop(e.tag)) e = {};
+        for (std::size_t word = 0; word < filled_chunks_.size(); ++word) {
+            for (u64 chunks = filled_chunks_[word]; chunks != 0; chunks &= chunks - 1) {
+                const std::size_t chunk = word * 64 + static_cast<unsigned>(std::countr_zero(chunks));
+                for (std::size_t i = 0; i < kChunk; ++i) change(entries_[chunk * kChunk + i]);
             }
         }
     }
 
-private:
-    std::array<u16, 192> filled_{};  // indices, until there are too many
+    std::vector<TlbEntry, ZeroedAllocator<TlbEntry>> entries_ =
+        std::vector<TlbEntry, ZeroedAllocator<TlbEntry>>(kEntries);
+    std::array<u16, 192> filled_{};  // indices, until there are too many; then chunks of entries
     unsigned filled_count_ = 0;
+    std::array<u64, kEntries / kChunk / 64> filled_chunks_{};
+};
+
+struct Tlb {
+    TlbTable read, write;  // a page that may only be read is not in `write`
 };
 
 // Where the lower tables of a walk are, with the rights that the entries on the way there leave: the paging-structure

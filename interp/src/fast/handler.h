@@ -126,34 +126,39 @@ inline u64 address(const State* s, const Op* op) {
     return a;
 }
 
-// The host address of `size` bytes at `linear`, or nullptr: not in the TLB, or across a page.
+// What an access looks for in the TLB: the tag of the page of its last byte. No entry has it if the operand lies as it
+// must not.
 template <unsigned kSize>
-inline u8* host_in(const TlbEntry& entry, u64 linear) {
-    if (__builtin_expect(entry.tag != ((linear + kSize - 1) & ~kPageMask), 0)) return nullptr;
-    u8* host = reinterpret_cast<u8*>(linear + entry.addend);
+struct Unaligned {
+    static u64 wanted(u64 linear) { return TlbEntry::tag_of(linear + kSize - 1); }
+};
+template <unsigned kSize>
+struct Aligned {
+    static u64 wanted(u64 linear) { return (linear + kSize - 1) | (kPageMask & ~u64{kSize - 1}); }
+};
+
+// The host address of what begins at `linear`, or nullptr: not in the TLB, across a page, or not aligned.
+template <class Lies, const TlbEntry* State::*kTable>
+inline u8* host_in(const State* s, u64 linear) {
+    const TlbEntry* entry = &(s->*kTable)[TlbTable::index(linear)];
+    if (__builtin_expect(entry->tag != Lies::wanted(linear), 0)) return nullptr;
+    u8* host = reinterpret_cast<u8*>(linear + entry->addend);
     if (host == nullptr) __builtin_unreachable();  // the caller's question is answered: it need not ask again
     return host;
 }
 template <unsigned kSize>
 inline u8* host_to_read(const State* s, u64 linear) {
-    return host_in<kSize>(s->tlb->read[Tlb::index(linear)], linear);
+    return host_in<Unaligned<kSize>, &State::tlb_read>(s, linear);
 }
 template <unsigned kSize>
 inline u8* host_to_write(const State* s, u64 linear) {
-    return host_in<kSize>(s->tlb->write[Tlb::index(linear)], linear);
-}
-// The same for a 16-byte operand that must be aligned: nullptr, too, if it is not.
-inline u8* host_if_aligned(const TlbEntry& e, u64 linear) {
-    if (__builtin_expect(e.tag != (linear & ~(kPageMask & ~u64{15})), 0)) return nullptr;
-    u8* host = reinterpret_cast<u8*>(linear + e.addend);
-    if (host == nullptr) __builtin_unreachable();
-    return host;
+    return host_in<Unaligned<kSize>, &State::tlb_write>(s, linear);
 }
 inline u8* host_to_read_aligned(const State* s, u64 linear) {
-    return host_if_aligned(s->tlb->read[(linear / kPageSize) % Tlb::kEntries], linear);
+    return host_in<Aligned<16>, &State::tlb_read>(s, linear);
 }
 inline u8* host_to_write_aligned(const State* s, u64 linear) {
-    return host_if_aligned(s->tlb->write[(linear / kPageSize) % Tlb::kEntries], linear);
+    return host_in<Aligned<16>, &State::tlb_write>(s, linear);
 }
 template <class T>
 inline T load(const u8* host) {

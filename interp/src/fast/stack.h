@@ -13,7 +13,7 @@ namespace dualvm::interp::fast {
 // page below would be taken for this page's.)
 template <unsigned kSize>
 inline u8* host_on_stack(const TlbEntry& remembered, u64 linear) {
-    if (__builtin_expect(remembered.tag != (linear & ~(kPageMask & ~u64{kSize - 1})), 0)) return nullptr;
+    if (__builtin_expect(remembered.tag != Aligned<kSize>::wanted(linear), 0)) return nullptr;
     u8* host = reinterpret_cast<u8*>(linear + remembered.addend);
     if (host == nullptr) __builtin_unreachable();
     return host;
@@ -29,7 +29,7 @@ template <class T>
 void push_elsewhere(DUALVM_ARGUMENTS) {
     const T top = static_cast<T>(sp - sizeof(T));
     if (!aligned<T>(top) || host_to_write<sizeof(T)>(s, top) == nullptr) DUALVM_TAIL reference(DUALVM_PASS);
-    s->stack_write = s->tlb->write[Tlb::index(top)];
+    s->stack_write = *s->tlb->write.find(top);
     DUALVM_GO(op);
 }
 
@@ -38,7 +38,7 @@ template <class T>
 void pop_elsewhere(DUALVM_ARGUMENTS) {
     const T top = static_cast<T>(sp);
     if (!aligned<T>(top) || host_to_read<sizeof(T)>(s, top) == nullptr) DUALVM_TAIL reference(DUALVM_PASS);
-    s->stack_read = s->tlb->read[Tlb::index(top)];
+    s->stack_read = *s->tlb->read.find(top);
     DUALVM_GO(op);
 }
 

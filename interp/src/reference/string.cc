@@ -132,11 +132,11 @@ Plain plain_run(const Run& run, SegmentName segment, u64 offset, u64 elements, A
     // The pages behind the first one belong to the run as long as the host has them behind it, too.
     const u64 wanted = elements * run.size;
     u64 bytes = kPageSize - (linear & kPageMask);
-    const auto& entries = access == Access::Write ? s.tlb->write : s.tlb->read;
+    const TlbTable& table = access == Access::Write ? s.tlb->write : s.tlb->read;
     const u64 addend = reinterpret_cast<u64>(host) - linear;
     while (bytes < wanted) {
-        const TlbEntry& next = entries[Tlb::index(linear + bytes)];
-        if (next.tag != linear + bytes || next.addend != addend) break;
+        const TlbEntry* next = table.find(linear + bytes);
+        if (next == nullptr || next->addend != addend) break;
         bytes += kPageSize;
     }
     elements = std::min(wanted, bytes) / run.size;
