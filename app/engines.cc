@@ -103,10 +103,11 @@ Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engin
     }
     KvmOptions kvm;
     kvm.device = options.kvm_device;
+    kvm.dirty_log = options.dirty_log;
     const Assist assist = choose_assist(options).assist;
     if (assist == Assist::Kernel) {
         auto kernel = make_interpreter(machine, {.without = options.without, .host_tsc = true});
-        AssistedOptions assisted{.device = options.kvm_device};
+        AssistedOptions assisted{.device = options.kvm_device, .dirty_log = options.dirty_log};
         if (options.patience) assisted.patience = *options.patience;
         return make_assisted_engine(machine, std::move(kernel), assisted);
     }

@@ -80,8 +80,11 @@ Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind 
     guest.boot = std::move(*booted);
     if (outputs.loaded) outputs.loaded(guest.boot);
 
-    auto made = options.engine.switching.rules.empty() ? make_engine(*guest.machine, engine, options.engine)
-                                                       : make_switching_engine(*guest.machine, engine, options.engine);
+    EngineOptions wanted = options.engine;
+    wanted.dirty_log =
+        options.command == Command::Compare || options.statistics || options.json.to != JsonOptions::To::Nowhere;
+    auto made = wanted.switching.rules.empty() ? make_engine(*guest.machine, engine, wanted)
+                                               : make_switching_engine(*guest.machine, engine, wanted);
     if (!made) return tl::unexpected(made.error());
     guest.engine = std::move(*made);
     guest.engine->push(Groups::All);

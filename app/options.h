@@ -57,6 +57,7 @@ struct EngineOptions {
     std::vector<std::string> without;  // optimisations of the interpreter that are left out
     std::string kvm_device = "/dev/kvm";
     std::optional<ClockKind> clock;  // not said: virtual where the engine can drive it
+    bool dirty_log = true;           // whoever tells of dirty pages asks for it
     RunLimits limits;
     study::SwitchPlan switching;  // --switch; no rules: one engine has the guest from beginning to end
 };

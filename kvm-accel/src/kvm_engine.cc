@@ -33,7 +33,7 @@ public:
           vm_(std::move(vm)),
           vcpu_(std::move(vcpu)),
           transfer_(std::move(transfer)),
-          slots_(vm_, machine.vmem(), device_.capability(KVM_CAP_READONLY_MEM) != 0),
+          slots_(vm_, machine.vmem(), device_.capability(KVM_CAP_READONLY_MEM) != 0, options.dirty_log),
           coalesced_(vm_, vcpu_),
           kicker_(vcpu_.run()),
           shadow_paging_(!nested_paging(host_kind())),
@@ -44,7 +44,7 @@ public:
     Expected<void> start();
 
     const char* name() const override { return "kvm"; }
-    Capabilities capabilities() const override { return {.dirty_log = true}; }
+    Capabilities capabilities() const override { return {.dirty_log = slots_.logs_dirty()}; }
     TriedCapabilities tried_capabilities() const override { return direct_modes(device_); }
     Exit run(const Budget& budget) override;
     void kick() override { kicker_.kick(); }

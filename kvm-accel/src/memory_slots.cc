@@ -48,7 +48,7 @@ std::vector<Slot> wanted_slots(const std::vector<MemoryRegion>& regions, bool a2
 bool MemorySlots::set(u32 number, const Slot& slot) {
     kvm_userspace_memory_region region{};
     region.slot = number;
-    if (slot.size != 0) region.flags = KVM_MEM_LOG_DIRTY_PAGES;
+    if (slot.size != 0 && log_dirty_) region.flags = KVM_MEM_LOG_DIRTY_PAGES;
     if (slot.kind == RegionKind::Rom && read_only_) region.flags |= KVM_MEM_READONLY;
     region.guest_phys_addr = slot.base;
     region.memory_size = slot.size;
@@ -74,6 +74,7 @@ Expected<void> MemorySlots::add_private(const Slot& slot) {
 }
 
 void MemorySlots::collect_dirty() {
+    if (!log_dirty_) return;
     std::vector<u64> bitmap;
     for (u32 i = 0; i < slots_.size(); ++i) {
         const Slot& slot = slots_[i];

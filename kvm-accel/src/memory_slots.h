@@ -1,4 +1,4 @@
-// vMEM as KVM memory slots, with KVM's dirty log.
+// vMEM as KVM memory slots, with KVM's dirty log where it is wanted.
 #pragma once
 
 #include <vector>
@@ -26,14 +26,17 @@ std::vector<Slot> wanted_slots(const std::vector<MemoryRegion>& regions, bool a2
 
 class MemorySlots {
 public:
-    // `read_only`: KVM_CAP_READONLY_MEM, without which ROM is writable RAM to the guest.
-    MemorySlots(const KvmVm& vm, VMem& vmem, bool read_only) : vm_(vm), vmem_(vmem), read_only_(read_only) {}
+    // `read_only`: KVM_CAP_READONLY_MEM, without which ROM is writable RAM to the guest. With `log_dirty` KVM maps no
+    // page larger than 4 KiB.
+    MemorySlots(const KvmVm& vm, VMem& vmem, bool read_only, bool log_dirty)
+        : vm_(vm), vmem_(vmem), read_only_(read_only), log_dirty_(log_dirty) {}
 
     // Makes the slots what the regions and the A20 gate say. To be called when vmem.map_generation() has changed.
     Expected<void> rebuild();
     // A slot of the VMM's own, beside the guest's; its memory must outlive this.
     Expected<void> add_private(const Slot& slot);
-    // Adds what the guest has written since the last call to vMEM's dirty account.
+    bool logs_dirty() const { return log_dirty_; }
+    // Adds what the guest has written since the last call to vMEM's dirty account; nothing if that is not logged.
     void collect_dirty();
     // Makes KVM forget what it knows of the guest's page tables: where it shadows them, a present entry that user space
     // has changed stays stale until then.
@@ -45,7 +48,7 @@ private:
 
     const KvmVm& vm_;
     VMem& vmem_;
-    bool read_only_;
+    bool read_only_, log_dirty_;
     std::vector<Slot> slots_;
     u64 seen_a20_mask_ = ~u64{0};  // as it was when the slots were made
 };

@@ -93,9 +93,28 @@ TEST_F(Memory, WithA20ClosedMmioIsAliasedToo) {
     EXPECT_EQ(mmio.accesses[0], (Recorder::Access{true, 0, 1, 0x55}));
 }
 
+TEST_F(Memory, WithoutTheDirtyLogTheEngineSaysSoAndTheAccountIsLeftAlone) {
+    real_mode({0xc6, 0x06, 0x00, 0x40, 0x55, 0xf4});  // mov byte [4000h], 55h;  hlt
+    KvmOptions options;
+    options.dirty_log = false;
+    auto made = make_kvm_engine(*machine, std::move(options));
+    if (!made && made.error().status == ExitStatus::EngineUnavailable) GTEST_SKIP() << made.error().text;
+    ASSERT_TRUE(made) << made.error().text;
+    engine = std::move(*made);
+    EXPECT_FALSE(engine->capabilities().dirty_log);
+    machine->vmem().clear_dirty();
+    EXPECT_EQ(run_on().kind, ExitKind::Halt);
+    engine->collect_dirty();
+    EXPECT_EQ(machine->vmem().dirty_pages(), 0u);
+    u8 written = 0;
+    machine->vmem().read_value(0x4000, written);
+    EXPECT_EQ(written, 0x55);
+}
+
 TEST_F(Memory, WritesOfTheGuestAreInTheDirtyAccountAndNoOthers) {
     real_mode({0xc6, 0x06, 0x00, 0x40, 0x55, 0xf4});  // mov byte [4000h], 55h;  hlt
     START_ENGINE();
+    EXPECT_TRUE(engine->capabilities().dirty_log);
     engine->collect_dirty();
     machine->vmem().clear_dirty();
     EXPECT_EQ(run_on().kind, ExitKind::Halt);

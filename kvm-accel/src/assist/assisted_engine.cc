@@ -19,11 +19,15 @@ namespace {
 
 class AssistedEngine final : public Engine {
 public:
-    AssistedEngine(Machine& machine, std::unique_ptr<Engine> kernel, KvmDevice device, u64 patience)
-        : machine_(machine), kernel_(std::move(kernel)), device_(std::move(device)), patience_(patience) {}
+    AssistedEngine(Machine& machine, std::unique_ptr<Engine> kernel, KvmDevice device, const AssistedOptions& options)
+        : machine_(machine),
+          kernel_(std::move(kernel)),
+          device_(std::move(device)),
+          patience_(options.patience),
+          dirty_log_(options.dirty_log) {}
 
     const char* name() const override { return "kvm"; }
-    Capabilities capabilities() const override { return {.dirty_log = true}; }
+    Capabilities capabilities() const override { return {.dirty_log = dirty_log_}; }
     TriedCapabilities tried_capabilities() const override {
         TriedCapabilities can = direct_modes(device_);
         can.single_step = kernel_->tried_capabilities().single_step;
@@ -67,6 +71,7 @@ private:
     std::unique_ptr<UserMode> user_;            // once a program has asked for it
     std::atomic<UserMode*> kickable_{nullptr};  // the same, for other threads
     u64 patience_;
+    bool dirty_log_;
     std::array<u64, kExitKinds> exits_{};
     std::map<std::string, u64> refusals_;
     std::atomic<bool> kicked_{false};
@@ -90,7 +95,7 @@ Exit AssistedEngine::interpret(const Deadline& deadline, Until until, u64 instru
 }
 
 Expected<void> AssistedEngine::make_user_mode() {
-    auto made = UserMode::create(machine_, device_);
+    auto made = UserMode::create(machine_, device_, dirty_log_);
     if (!made) return tl::unexpected(made.error());
     user_ = std::move(*made);
     kickable_.store(user_.get());
@@ -206,7 +211,7 @@ Expected<std::unique_ptr<Engine>> make_assisted_engine(Machine& machine, std::un
     auto device = kvm::KvmDevice::open(options.device);
     if (!device) return tl::unexpected(device.error());
     if (auto usable = kvm::UserMode::check(*device); !usable) return tl::unexpected(usable.error());
-    return std::make_unique<kvm::AssistedEngine>(machine, std::move(kernel), std::move(*device), options.patience);
+    return std::make_unique<kvm::AssistedEngine>(machine, std::move(kernel), std::move(*device), options);
 }
 
 }  // namespace dualvm

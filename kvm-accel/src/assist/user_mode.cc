@@ -42,12 +42,13 @@ Expected<void> transfer(int fd, unsigned long request, void* data, const char* n
 
 }  // namespace
 
-UserMode::UserMode(Machine& machine, const KvmDevice& device, KvmVm vm, KvmVcpu vcpu, std::unique_ptr<Shim> shim)
+UserMode::UserMode(Machine& machine, const KvmDevice& device, KvmVm vm, KvmVcpu vcpu, std::unique_ptr<Shim> shim,
+                   bool dirty_log)
     : machine_(machine),
       vm_(std::move(vm)),
       vcpu_(std::move(vcpu)),
       shim_(std::move(shim)),
-      slots_(vm_, machine.vmem(), device.capability(KVM_CAP_READONLY_MEM) != 0),
+      slots_(vm_, machine.vmem(), device.capability(KVM_CAP_READONLY_MEM) != 0, dirty_log),
       kicker_(vcpu_.run()),
       watch_(machine.vmem()),
       shadow_paging_(!nested_paging(host_kind())),
@@ -64,7 +65,7 @@ Expected<void> UserMode::check(const KvmDevice& device) {
     return {};
 }
 
-Expected<std::unique_ptr<UserMode>> UserMode::create(Machine& machine, const KvmDevice& device) {
+Expected<std::unique_ptr<UserMode>> UserMode::create(Machine& machine, const KvmDevice& device, bool dirty_log) {
     auto vm = KvmVm::create(device);
     if (!vm) return tl::unexpected(vm.error());
     vm->exit_on_emulation_failure();
@@ -74,7 +75,8 @@ Expected<std::unique_ptr<UserMode>> UserMode::create(Machine& machine, const Kvm
     const u64 base = ((u64{1} << machine.cpu_model().physical_address_bits()) - Shim::kSize) & ~u64{0x1fffff};
     auto shim = Shim::create(base);
     if (!shim) return tl::unexpected(shim.error());
-    std::unique_ptr<UserMode> made(new UserMode(machine, device, std::move(*vm), std::move(*vcpu), std::move(*shim)));
+    std::unique_ptr<UserMode> made(
+        new UserMode(machine, device, std::move(*vm), std::move(*vcpu), std::move(*shim), dirty_log));
     if (auto started = made->start(device); !started) return tl::unexpected(started.error());
     return made;
 }

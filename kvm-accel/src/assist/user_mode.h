@@ -23,7 +23,7 @@ public:
     // Has KVM here what create() needs?
     static Expected<void> check(const KvmDevice& device);
     // Makes the VM, which costs milliseconds (and more, the more memory the guest has, where KVM shadows page tables).
-    static Expected<std::unique_ptr<UserMode>> create(Machine& machine, const KvmDevice& device);
+    static Expected<std::unique_ptr<UserMode>> create(Machine& machine, const KvmDevice& device, bool dirty_log);
 
     // Why the program at `cpu` is not for such a vCPU; nullptr if it is. (64-bit code at ring 3 is what it may ask of.)
     static const char* refuses(const CpuFile& cpu, const VMem& vmem);
@@ -59,7 +59,8 @@ public:
     const Counts& counts() const { return counts_; }
 
 private:
-    UserMode(Machine& machine, const KvmDevice& device, KvmVm vm, KvmVcpu vcpu, std::unique_ptr<Shim> shim);
+    UserMode(Machine& machine, const KvmDevice& device, KvmVm vm, KvmVcpu vcpu, std::unique_ptr<Shim> shim,
+             bool dirty_log);
     Expected<void> start(const KvmDevice& device);
     Expected<void> rebuild_slots();
     Expected<void> set_msrs(u64 tsc_aux);

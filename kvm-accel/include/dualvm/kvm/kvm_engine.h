@@ -11,6 +11,9 @@ namespace dualvm {
 
 struct KvmOptions {
     std::string device = "/dev/kvm";
+    // Have KVM log the pages that the guest writes, for collect_dirty() (Capabilities::dirty_log). It maps the guest's
+    // memory in pages of 4 KiB then, and a guest that is all over its memory may take twice the time.
+    bool dirty_log = true;
     // Executes single instructions that KVM reports it cannot emulate; any engine on the same machine. Without it such
     // an instruction ends the run with ExitKind::Failure.
     std::unique_ptr<Engine> rescue;
@@ -32,6 +35,7 @@ bool runs_programs_alone(const std::string& device);
 
 struct AssistedOptions {
     std::string device = "/dev/kvm";
+    bool dirty_log = true;  // as in KvmOptions
     // A hand-over and the way back take as long as interpreting some fifty thousand instructions. A program that needs
     // its kernel sooner has no use for the CPU: it is interpreted for so many before it is handed over, so that at most
     // twice the time of the better choice is spent (the rule of those who rent skis before they buy them). It is also
