@@ -107,7 +107,8 @@ Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engin
     const Assist assist = choose_assist(options).assist;
     if (assist == Assist::Kernel) {
         auto kernel = make_interpreter(machine, {.without = options.without, .host_tsc = true});
-        AssistedOptions assisted{.device = options.kvm_device, .dirty_log = options.dirty_log};
+        AssistedOptions assisted{
+            .device = options.kvm_device, .dirty_log = options.dirty_log, .ready_made = options.ready_made};
         if (options.patience) assisted.patience = *options.patience;
         return make_assisted_engine(machine, std::move(kernel), assisted);
     }

@@ -81,6 +81,7 @@ Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind 
     if (outputs.loaded) outputs.loaded(guest.boot);
 
     EngineOptions wanted = options.engine;
+    wanted.ready_made = options.command == Command::Compare;
     wanted.dirty_log =
         options.command == Command::Compare || options.statistics || options.json.to != JsonOptions::To::Nowhere;
     auto made = wanted.switching.rules.empty() ? make_engine(*guest.machine, engine, wanted)

@@ -58,6 +58,7 @@ struct EngineOptions {
     std::string kvm_device = "/dev/kvm";
     std::optional<ClockKind> clock;  // not said: virtual where the engine can drive it
     bool dirty_log = true;           // whoever tells of dirty pages asks for it
+    bool ready_made = false;         // nothing is left to be made while the guest runs: for who compares times
     RunLimits limits;
     study::SwitchPlan switching;  // --switch; no rules: one engine has the guest from beginning to end
 };

@@ -18,8 +18,11 @@ protected:
         user_mode({0xeb, 0xfe});
         cpu().control.cr4 |= cr4::OSFXSR;
     }
-    void start_assisted() {
-        auto made = make_assisted_engine(*machine, make_interpreter(*machine, {.host_tsc = true}), {.patience = 0});
+    void start_assisted(bool ready_made = false) {
+        AssistedOptions options;
+        options.patience = 0;
+        options.ready_made = ready_made;
+        auto made = make_assisted_engine(*machine, make_interpreter(*machine, {.host_tsc = true}), options);
         if (!made && made.error().status == ExitStatus::EngineUnavailable) GTEST_SKIP() << made.error().text;
         ASSERT_TRUE(made) << made.error().text;
         engine = std::move(*made);
@@ -56,6 +59,15 @@ TEST_F(AssistStart, TheFirstProgramBringsTheVm) {
     EXPECT_EQ(run_briefly().kind, ExitKind::BudgetUsed);
     EXPECT_EQ(virtual_machines(), 1u);
     EXPECT_GT(engine->statistics().named["hand-overs to the CPU"], 0u);
+}
+
+TEST_F(AssistStart, ItIsThereAtOnceForWhoMeasuresTimes) {
+    program();
+    start_assisted(/*ready_made=*/true);
+    if (IsSkipped()) return;
+    EXPECT_EQ(virtual_machines(), 1u);
+    EXPECT_EQ(run_briefly().kind, ExitKind::BudgetUsed);
+    EXPECT_EQ(virtual_machines(), 1u);
 }
 
 TEST_F(AssistStart, AVmThatCannotBeMadeEndsTheRunWithTheReason) {

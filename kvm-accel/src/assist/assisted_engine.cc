@@ -52,6 +52,9 @@ public:
     }
     EngineStatistics statistics() const override;
 
+    // Makes the vCPU for programs.
+    Expected<void> make_user_mode();
+
 private:
     Exit counted(ExitKind kind) {
         ++exits_[static_cast<std::size_t>(kind)];
@@ -60,7 +63,6 @@ private:
         return exit;
     }
     Exit interpret(const Deadline& deadline, Until until, u64 instructions = kUnlimited);
-    Expected<void> make_user_mode();
 
     // A program that is not for the vCPU is interpreted for so many instructions before it is looked at again.
     static constexpr u64 kRefusedFor = 20'000;
@@ -211,7 +213,11 @@ Expected<std::unique_ptr<Engine>> make_assisted_engine(Machine& machine, std::un
     auto device = kvm::KvmDevice::open(options.device);
     if (!device) return tl::unexpected(device.error());
     if (auto usable = kvm::UserMode::check(*device); !usable) return tl::unexpected(usable.error());
-    return std::make_unique<kvm::AssistedEngine>(machine, std::move(kernel), std::move(*device), options);
+    auto engine = std::make_unique<kvm::AssistedEngine>(machine, std::move(kernel), std::move(*device), options);
+    if (options.ready_made) {
+        if (auto made = engine->make_user_mode(); !made) return tl::unexpected(made.error());
+    }
+    return engine;
 }
 
 }  // namespace dualvm

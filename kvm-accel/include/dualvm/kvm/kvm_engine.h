@@ -35,7 +35,8 @@ bool runs_programs_alone(const std::string& device);
 
 struct AssistedOptions {
     std::string device = "/dev/kvm";
-    bool dirty_log = true;  // as in KvmOptions
+    bool dirty_log = true;    // as in KvmOptions
+    bool ready_made = false;  // the vCPU for programs is made at once: for who measures what programs take
     // A hand-over and the way back take as long as interpreting some fifty thousand instructions. A program that needs
     // its kernel sooner has no use for the CPU: it is interpreted for so many before it is handed over, so that at most
     // twice the time of the better choice is spent (the rule of those who rent skis before they buy them). It is also
@@ -45,7 +46,7 @@ struct AssistedOptions {
 
 // The CPU runs the guest's 64-bit programs, `kernel` everything else: an engine on the same machine that can stop at
 // programs (Capabilities::stops_at_modes) and whose time stamp counter is the host's. What KVM needs for it is made
-// when the first program is to run: a failure then is ExitKind::Failure.
+// when the first program is to run (or at once: AssistedOptions::ready_made): a failure then is ExitKind::Failure.
 Expected<std::unique_ptr<Engine>> make_assisted_engine(Machine& machine, std::unique_ptr<Engine> kernel,
                                                        const AssistedOptions& options);
 
