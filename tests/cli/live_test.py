@@ -8,9 +8,8 @@ import time
 import unittest
 from pathlib import Path
 
-from cli import BAD_IMAGE, DUALVM, LIMIT, CliTest, dualvm, guest, main, run_guest
+from cli import BAD_IMAGE, DUALVM, LIMIT, SECONDS, CliTest, dualvm, guest, main, run_guest
 
-SECONDS = 60 * int(os.environ.get("DUALVM_TEST_PATIENCE", "1"))
 # mov ax, b800h; mov es, ax; es: mov word [0], 1f58h (a white X on blue); sti; hlt; jmp back
 BLUE = b"\xb8\x00\xb8\x8e\xc0\x26\xc7\x06\x00\x00\x58\x1f\xfb\xf4\xeb\xfc".ljust(510, b"\x90") + b"\x55\xaa"
 # sti; hlt; jmp back: it leaves the screen to the BIOS
