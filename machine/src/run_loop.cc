@@ -214,7 +214,10 @@ private:
                 if (exit.byte_count == 0) {  // it is not about an instruction
                     text = fmt::format("the engine '{}' could not go on at {:#x}: {}", engine_.name(), exit.rip,
                                        exit.text);
-                    return ended(ExitStatus::EngineFailure, "engine-failure", std::move(text), std::move(exit));
+                    const ExitStatus status = exit.status;
+                    return ended(status,
+                                 status == ExitStatus::EngineUnavailable ? "engine-unavailable" : "engine-failure",
+                                 std::move(text), std::move(exit));
                 }
                 std::string bytes;
                 for (unsigned i = 0; i < exit.byte_count; ++i) bytes += fmt::format(" {:02x}", exit.bytes[i]);

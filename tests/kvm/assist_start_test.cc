@@ -81,6 +81,7 @@ TEST_F(AssistStart, AVmThatCannotBeMadeEndsTheRunWithTheReason) {
     const Exit exit = run_briefly();
     EXPECT_EQ(exit.kind, ExitKind::Failure);
     EXPECT_EQ(exit.rip, kCode);
+    EXPECT_EQ(exit.status, ExitStatus::EngineUnavailable);
     EXPECT_NE(exit.text.find("no vCPU for the guest's programs"), std::string::npos) << exit.text;
     EXPECT_NE(exit.text.find("KVM_CREATE_VM"), std::string::npos) << exit.text;
 }

@@ -68,6 +68,26 @@ TEST_F(RunLoop, ATripleFaultIsAResetWhereSoAsked) {
     EXPECT_EQ(result.status, static_cast<int>(ExitStatus::Clean));
 }
 
+TEST_F(RunLoop, AnInstructionThatTheEngineCannotExecuteEndsTheRun) {
+    Monotonous engine([] {
+        return Exit{.kind = ExitKind::Failure, .rip = 0x1234, .bytes = {0x0f, 0x0b}, .byte_count = 2, .text = "why"};
+    });
+    const RunResult result = run_loop(*machine, engine, limits, hooks);
+    EXPECT_EQ(result.reason, "engine-failure");
+    EXPECT_EQ(result.status, static_cast<int>(ExitStatus::EngineFailure));
+    EXPECT_NE(result.text.find("0x1234: why; bytes 0f 0b"), std::string::npos) << result.text;
+}
+
+TEST_F(RunLoop, AHostThatHasNothingToRunTheGuestWithIsAnEngineNotAvailable) {
+    Monotonous engine([] {
+        return Exit{
+            .kind = ExitKind::Failure, .rip = 0x1234, .text = "no vCPU", .status = ExitStatus::EngineUnavailable};
+    });
+    const RunResult result = run_loop(*machine, engine, limits, hooks);
+    EXPECT_EQ(result.reason, "engine-unavailable");
+    EXPECT_EQ(result.status, static_cast<int>(ExitStatus::EngineUnavailable));
+}
+
 TEST_F(RunLoop, AGuestThatDoesNothingButTripleFaultMeetsItsTimeLimit) {
     unsigned boots = 0;
     hooks.triple_fault_resets = true;

@@ -139,6 +139,7 @@ Exit AssistedEngine::run(const Budget& budget) {
                 Exit failed = counted(ExitKind::Failure);
                 failed.rip = cpu.general.rip;
                 failed.text = fmt::format("no vCPU for the guest's programs: {}", made.error().text);
+                failed.status = made.error().status;
                 return failed;
             }
             if (kicked_.exchange(false)) return counted(ExitKind::Kicked);  // by one who did not see the vCPU yet

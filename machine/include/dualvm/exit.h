@@ -37,11 +37,13 @@ struct Exit {
     u32 count = 1;
     u8* data = nullptr;
 
-    // Failure: where, what bytes (as many as could be read), and the engine's own word for what happened.
+    // Failure: where, what bytes (as many as could be read), the engine's own word for what happened, and what the run
+    // ends with: EngineUnavailable where it was no instruction's fault but the host had nothing to run it with.
     u64 rip = 0;
     std::array<u8, 15> bytes{};
     u8 byte_count = 0;
     std::string text{};
+    ExitStatus status = ExitStatus::EngineFailure;
 };
 
 }  // namespace dualvm

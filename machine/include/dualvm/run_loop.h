@@ -32,7 +32,7 @@ struct RunHooks {
 struct RunResult {
     int status = 0;      // the process exit status (ExitStatus, or a guest's odd one)
     std::string reason;  // one machine-readable word: "debug-exit", "halted", "power-off", "reset", "triple-fault",
-                         // "max-insns", "timeout", "interrupted", "engine-failure", "breakpoint"
+                         // "max-insns", "timeout", "interrupted", "engine-failure", "engine-unavailable", "breakpoint"
     std::string text;    // one sentence for people, with the address, bytes and what to do where it failed
     std::optional<u64> instructions;
     double seconds = 0;  // host time

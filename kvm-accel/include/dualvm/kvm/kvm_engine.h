@@ -46,7 +46,8 @@ struct AssistedOptions {
 
 // The CPU runs the guest's 64-bit programs, `kernel` everything else: an engine on the same machine that can stop at
 // programs (Capabilities::stops_at_modes) and whose time stamp counter is the host's. What KVM needs for it is made
-// when the first program is to run (or at once: AssistedOptions::ready_made): a failure then is ExitKind::Failure.
+// when the first program is to run (or at once: AssistedOptions::ready_made): a failure then is ExitKind::Failure
+// with the status EngineUnavailable.
 Expected<std::unique_ptr<Engine>> make_assisted_engine(Machine& machine, std::unique_ptr<Engine> kernel,
                                                        const AssistedOptions& options);
 
