@@ -233,6 +233,24 @@ static void test_vbe(void) {
     vbe(4, 0);
 }
 
+// Code in the frame buffer, changed where only the adapter sees that it is the same memory: through the window.
+static void execute_frame_buffer(void) {
+    static const uint8_t code[] = {0xb8, 1, 0, 0, 0, 0xc3};  // mov eax, 1; ret
+    draw_vbe(8);
+    vbe(5, 0);
+    volatile uint8_t* const at = frame_buffer();
+    for (unsigned i = 0; i < sizeof code; ++i) at[i] = code[i];
+    const uint32_t before = ((uint32_t(*)(void))(uintptr_t)at)();
+    window[1] = 2;
+    const uint32_t after = ((uint32_t(*)(void))(uintptr_t)at)();
+    print("code in the frame buffer: ");
+    print_decimal(before);
+    print(", ");
+    print_decimal(after);
+    print("\n");
+    vbe(4, 0);
+}
+
 int guest_main(void) {
     serial_open();
     const unsigned long mode = command_line_number("mode", 0);
@@ -256,6 +274,7 @@ int guest_main(void) {
     }
     if (mode == 0) {
         test_vbe();
+        execute_frame_buffer();
         enter(&text_mode);
         return 0;
     }

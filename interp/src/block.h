@@ -68,10 +68,13 @@ struct Block {
     u16 bytes = 0;                         // length in guest memory
     u8 count = 0;                          // instructions
     bool valid = true;                     // false: the guest has overwritten its code
+    bool device = false;                   // of a device's memory, which the device may write as well
     Block* next_in_page = nullptr;
     Block* next_in_bucket = nullptr;
     const Insn* insns = nullptr;  // `count` of them
     bool crosses() const { return second_page != kNone; }
+    // Whoever comes to it has to ask BlockCache::find(): nothing leads straight to it.
+    bool looked_at_each_time() const { return crosses() || device; }
     // Behind the block in memory: `count` Ops and one that goes on to the next block.
     Op* ops() { return reinterpret_cast<Op*>(this + 1); }
     const Op* ops() const { return reinterpret_cast<const Op*>(this + 1); }

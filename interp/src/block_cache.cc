@@ -43,6 +43,17 @@ bool holds_code(const State& s, bool code64, u64 offset) {
     return code64 ? sign_extend(offset & 0xffffffffffff, 6) == offset : offset <= s.cpu.segments.seg[CS].limit;
 }
 
+// Where code goes on behind the page of `linear`.
+u64 next_code_page(u64 linear, u32 mode) {
+    const u64 next = (linear | kPageMask) + 1;
+    return (mode & ModeKey::kCodeMask) == ModeKey::kCode64 ? next : next & 0xffffffff;
+}
+
+bool is_device_memory(const State& s, u64 physical) {
+    const MemoryRegion* region = s.machine->vmem().find(physical);
+    return region != nullptr && region->device;
+}
+
 }  // namespace
 
 BlockCache::BlockCache(State& state, u64 bytes)
@@ -154,17 +165,19 @@ Block* BlockCache::find(State& s) {
 }
 
 void BlockCache::remember(const State& s, Block* block) {
-    if (!block->crosses() && s.use.indirect) (*recent_)[recent_index(block->rip)] = {s.block_key, block};
+    if (!block->looked_at_each_time() && s.use.indirect) (*recent_)[recent_index(block->rip)] = {s.block_key, block};
 }
 
-// What the key does not say: where an instruction's second page is now, and the limit of a segment that is not flat.
+// What the key does not say: where an instruction's second page is now, the limit of a segment that is not flat, and
+// whether a device has written to its memory.
 bool BlockCache::still_fits(State& s, Block& block, u64 linear) {
-    bool fits = true;
+    bool fits = !block.device;
     if (block.crosses()) {
         u64 second = 0;
         const Fault kept = s.fault;
         const u64 cr2 = s.cpu.control.cr2;
-        fits = translate_fetch(s, (linear | kPageMask) + 1, second) && (second & ~kPageMask) == block.second_page;
+        const u64 next = next_code_page(linear, block.mode);
+        fits = fits && translate_fetch(s, next, second) && (second & ~kPageMask) == block.second_page;
         s.fault = kept;
         s.cpu.control.cr2 = cr2;
     }
@@ -221,10 +234,11 @@ Block* BlockCache::build(State& s, u64 physical) {
     const u8* page = s.machine->vmem().host_page(physical & ~kPageMask);
     const bool floating = page == nullptr;
     if (floating) page = kFloatingBus.data();
+    bool device = is_device_memory(s, physical);
 
     unsigned count = 0;
     u64 offset = physical & kPageMask, bytes = 0, second_page = Block::kNone;
-    const unsigned most = longest_block(physical);
+    const unsigned most = device ? 1 : longest_block(physical);
     while (count < most && offset < kPageSize) {
         Insn& insn = decoded_[count];
         const u64 here = (rip + bytes) & rip_mask;
@@ -240,9 +254,9 @@ Block* BlockCache::build(State& s, u64 physical) {
                 return nullptr;
             }
             u64 second = 0;
-            const u64 next_linear = ((linear | kPageMask) + 1) & rip_mask;
-            if (!translate_fetch(s, next_linear, second)) return nullptr;
+            if (!translate_fetch(s, next_code_page(linear, mode_), second)) return nullptr;
             second_page = second & ~kPageMask;
+            device = device || is_device_memory(s, second_page);
             const u8* next_page = s.machine->vmem().host_page(second_page);
             if (next_page == nullptr) next_page = kFloatingBus.data();
             std::copy_n(next_page, 15 - available, buffer.begin() + static_cast<std::ptrdiff_t>(available));
@@ -274,12 +288,13 @@ Block* BlockCache::build(State& s, u64 physical) {
     block->physical = physical;
     block->second_page = second_page;
     block->mode = mode_;
+    block->device = device;
     block->bytes = static_cast<u16>(bytes);
     block->count = static_cast<u8>(count);
     block->insns = kept;
     if ((mode_ & ModeKey::kStep) == 0) translate_block(*block, cs_base_, s.use);
     count_event(built_);
-    if (!floating) {
+    if (!floating && !device) {
         const u64 in_first = std::min(bytes, kPageSize - (physical & kPageMask));
         note_code(s, *block, physical, in_first);
         if (block->crosses()) note_code(s, *block, second_page, bytes - in_first);

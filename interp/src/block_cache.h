@@ -42,7 +42,9 @@ public:
     }
     // State::space is another one: recent results are those found there before.
     void address_space_changed(State& s) {
-        s.map_generation = s.space->map_generation != 0 ? s.space->map_generation : new_generation(s);
+        // Where a code segment may have a base, links hold for it alone.
+        const bool as_left = s.code64() && s.space->map_generation != 0;
+        s.map_generation = as_left ? s.space->map_generation : new_generation(s);
         refresh_key(s);
     }
 

@@ -31,7 +31,8 @@ bool touches(const Breakpoint& b, u64 address, unsigned size) {
 
 bool hits_instruction_breakpoint(State& s) {
     if (!breakpoints_enabled(s.cpu.debug)) return false;
-    const u64 linear = s.cpu.code_base() + s.cpu.general.rip;
+    u64 linear = s.cpu.code_base() + s.cpu.general.rip;
+    if (!s.code64()) linear &= 0xffffffff;
     u64 hits = 0;
     for (unsigned i = 0; i < 4; ++i) {
         const Breakpoint b = breakpoint(s.cpu.debug, i);

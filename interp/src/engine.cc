@@ -346,7 +346,13 @@ void Interpreter::run_chain(Block* block) {
 
 // From now on the branch at `op` finds `to` by itself.
 void Interpreter::link(const Op* op, bool taken, Block* to) {
-    if (to->crosses()) return;  // its second page has to be looked at each time
+    if (to->looked_at_each_time()) return;
+    // A link within a page is followed without a check, and so must not lead to other memory: of a translation that the
+    // guest has changed and not invalidated yet (SDM vol. 3A, 4.10.4) one block may have the old and one the new.
+    const Block* from = block_of(op);
+    const u64 code_base = state_->cpu.code_base();
+    const bool same_linear_page = ((code_base + from->rip) ^ (code_base + to->rip)) / kPageSize == 0;
+    if (same_linear_page && (from->physical ^ to->physical) / kPageSize != 0) return;
     Op* branch = const_cast<Op*>(op);
     branch->link_generation = state_->map_generation;
     (taken ? branch->taken : branch->fall) = to;

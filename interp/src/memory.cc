@@ -123,6 +123,15 @@ TlbTable& table_of(State& s, Access access, Privilege who) {
     return access == Access::Write ? tlb.write : tlb.read;
 }
 
+// Where an access goes on that reaches beyond a page. What a program addresses outside 64-bit mode is 32 bits wide; the
+// tables that the CPU reads by itself in IA-32e mode lie anywhere, whatever code runs (SDM vol.
+// 3A, 2.1.1.1, 3.5.2, 7.7).
+u64 next_page(const State& s, u64 linear, Privilege who) {
+    const u64 next = (linear | kPageMask) + 1;
+    const bool wide = s.code64() || (who == Privilege::Supervisor && s.long_mode_active());
+    return wide ? next : next & 0xffffffff;
+}
+
 // Where the host has the pages of an access that are remembered.
 struct Known {
     u8* first = nullptr;   // nullptr: not all of it is known
@@ -136,8 +145,7 @@ Known known_pages(State& s, u64 linear, unsigned size, Access access, Privilege 
     Known known{.first = reinterpret_cast<u8*>(linear + entry->addend), .in_first = size};
     const auto room = static_cast<unsigned>(kPageSize - (linear & kPageMask));
     if (size <= room) return known;
-    u64 next = linear + room;
-    if (!s.code64()) next &= 0xffffffff;
+    const u64 next = next_page(s, linear, who);
     entry = table.find(next);
     if (entry == nullptr) return {};
     known.second = reinterpret_cast<u8*>(next + entry->addend);
@@ -163,6 +171,15 @@ bool translate_piece(State& s, u64 linear, Access access, Privilege who, Piece& 
     return true;
 }
 
+// A program's addresses have been checked when they were formed. A table may run past the last canonical address,
+// though its base is one: #GP(0) (SDM vol. 1, 3.3.7.1). The TLB must not learn of what lies there.
+bool canonical_or_checked(State& s, u64 linear, unsigned size, Privilege who) {
+    if (who == Privilege::Current || !s.long_mode_active()) return true;
+    if (canonical(linear) && canonical(linear + size - 1)) return true;
+    s.raise(GP, 0);
+    return false;
+}
+
 struct Pieces {
     std::array<Piece, 2> piece{};
     unsigned count = 1;
@@ -171,15 +188,14 @@ struct Pieces {
 // All translations of an access are made before a byte is moved, so that a fault in its second page leaves no trace.
 bool translate_access(State& s, u64 linear, unsigned size, Access access, Privilege who, Pieces& pieces) {
     if (!aligned_or_unchecked(s, linear, size, who)) return false;
+    if (!canonical_or_checked(s, linear, size, who)) return false;
     const auto in_first = static_cast<unsigned>(std::min<u64>(size, kPageSize - (linear & kPageMask)));
     pieces.piece[0].size = in_first;
     if (!translate_piece(s, linear, access, who, pieces.piece[0])) return false;
     if (in_first == size) return true;
-    u64 next = linear + in_first;
-    if (!s.code64()) next &= 0xffffffff;
     pieces.count = 2;
     pieces.piece[1].size = size - in_first;
-    return translate_piece(s, next, access, who, pieces.piece[1]);
+    return translate_piece(s, next_page(s, linear, who), access, who, pieces.piece[1]);
 }
 
 // MMIO in parts of 8, 4, 2 and 1 bytes: what a bus would do with an odd-sized or split access. Either `into` or `from`.

@@ -116,7 +116,8 @@ Flow masked_store(State& s, const Insn& insn, Unit unit, const u8* data, const u
     if (!linear_address(s, insn.segment, offset, size, Access::Write, linear)) return Flow::Fault;
     if (!check_linear(s, linear, size, Access::Write)) return Flow::Fault;
     for (unsigned i = 0; i < size; ++i) {
-        if ((mask[i] & 0x80) != 0 && !write_linear(s, linear + i, data + i, 1)) return Flow::Fault;
+        const u64 at = s.code64() ? linear + i : (linear + i) & 0xffffffff;
+        if ((mask[i] & 0x80) != 0 && !write_linear(s, at, data + i, 1)) return Flow::Fault;
     }
     return Flow::Next;
 }

@@ -107,6 +107,13 @@ TEST_F(Debugging, InstructionBreakpointBehindMovSsDoesNotCount) {
     EXPECT_EQ(run({0x8e, 0xd0, 0x90, 0xf4}), 1);
     EXPECT_EQ(saved_, kCode + 3);
 }
+TEST_F(Debugging, AnInstructionBreakpointBehindTheEndOfTheLinearAddresses) {
+    cpu().segments.seg[CS].base = 0xfffff000;
+    cpu().general.rip = kCode + 0x1000;
+    break_at(kCode + 1);
+    EXPECT_EQ(run({0x90, 0x90, 0xf4}), 1);  // nop; nop; hlt
+}
+
 TEST_F(Debugging, SingleStepOfMovSsIsLost) {
     cpu().general.gpr[RAX] = 16;
     cpu().general.rflags |= rflags::TF;
