@@ -193,6 +193,8 @@ const Ruling* Opinions::ruling(unsigned mode, std::span<const u8> bytes, const O
             case About::SixteenBits: return selecting && mode == 16;
             case About::SeveralPrefixes: return prefixes.size() > 1 && zydis.length == capstone.length;
             case About::NearBranch: return mode == 64 && has(0x66) && zydis.mnemonic == capstone.mnemonic;
+            case About::PrefixedCall: return prefixes.size() > 1 && opcode[0] == 0xe8 && zydis.mnemonic == "call";
+            case About::PrefixBetween: return selecting && prefixes.size() > 1 && capstone == Opinion{};
             case About::Names: break;
         }
         return zydis.mnemonic == r.zydis && (capstone.mnemonic == r.capstone || std::string_view("*") == r.capstone);

@@ -25,6 +25,8 @@ enum class About : u8 {
     SixteenBits,      // 66, F2 or F3 select an entry of the 0F maps in 16-bit code
     SeveralPrefixes,  // more than one, same length
     NearBranch,       // 66 before a near branch in 64-bit mode
+    PrefixedCall,     // CALL with several prefixes: how many bytes its displacement has
+    PrefixBetween,    // another prefix between 66, F2 or F3 and the opcode of the 0F maps that it selects
 };
 
 // A disagreement that the manual has decided. All were decided for Zydis so far.
