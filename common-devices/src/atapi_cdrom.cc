@@ -53,6 +53,9 @@ void AtapiCdrom::execute(u8 command) {
     switch (command) {
         case kPacketCommand:
             by_dma_ = (features_.now & kByDma) != 0;
+            // 0 and odd limits make no sense to a bus of 16 bits; FFFFh stands for FFFEh.
+            byte_limit_ = static_cast<u16>((mid_.now | high_.now << 8) & 0xfffe);
+            if (byte_limit_ == 0) byte_limit_ = 0xfffe;
             phase_ = Phase::Packet;
             buffer_.assign(kPacketSize, 0);
             count_.set(kIsCommand);
@@ -142,17 +145,15 @@ void AtapiCdrom::reply(std::vector<u8> data, u64 allocation) {
     send();
 }
 
-// The next part of the data: by DMA all that is in the buffer, by PIO as much as the byte count registers allow.
+// The next part of the data: by DMA all that is in the buffer, by PIO as much as the byte count
+// registers allowed when the command came; since then they say how much there is.
 void AtapiCdrom::send() {
     if (sent_ == buffer_.size() && !next_blocks()) return;
     const std::size_t left = buffer_.size() - sent_;
     if (left == 0) return complete();
     std::size_t bytes = left;
     if (!by_dma_) {
-        // 0 and odd limits make no sense to a bus of 16 bits; FFFFh stands for FFFEh.
-        std::size_t limit = (mid_.now | high_.now << 8) & 0xfffe;
-        if (limit == 0) limit = 0xfffe;
-        bytes = std::min(left, limit);
+        bytes = std::min<std::size_t>(left, byte_limit_);
         mid_.set(static_cast<u8>(bytes));
         high_.set(static_cast<u8>(bytes >> 8));
     }
@@ -216,6 +217,7 @@ void AtapiCdrom::save(ArchiveWriter& out) const {
     }
     for (bool v : {by_dma_, tray_open_, locked_, disc_event_}) out.put(static_cast<u8>(v));
     out.put(transfer_mode_);
+    out.put(byte_limit_);
 }
 
 void AtapiCdrom::load(ArchiveReader& in) {
@@ -230,6 +232,8 @@ void AtapiCdrom::load(ArchiveReader& in) {
     }
     for (bool* v : {&by_dma_, &tray_open_, &locked_, &disc_event_}) *v = in.get<u8>() != 0;
     in.get(transfer_mode_);
+    in.get(byte_limit_);
+    if (byte_limit_ < 2 || byte_limit_ % 2 != 0) in.set_bad();
     const bool to_guest = transfer() == Transfer::PioIn || transfer() == Transfer::DmaIn;
     const bool fits = phase <= static_cast<u8>(Phase::Data) && sent_ <= buffer_.size() && run_.block <= blocks() &&
                       run_.left <= blocks() - run_.block && transfer() != Transfer::DmaOut;

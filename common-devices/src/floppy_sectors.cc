@@ -84,7 +84,11 @@ void Floppy82077::go_on() {
             // Terminal count in the middle of a sector: the rest of it is written as zeros.
             if (!to_guest && !store_sector()) return;
             if (ended) {
-                ++place_.sector;
+                if (work_ == Work::Format) {
+                    ++place_.sector;
+                } else {
+                    place_ = next_place();
+                }
                 return end_transfer(0, 0, 0);
             }
         }
@@ -118,6 +122,20 @@ bool Floppy82077::store_sector() {
     return false;
 }
 
+// What the result phase tells of where the transfer ended (82077AA data sheet, table "Result phase"): one sector on,
+// which behind the last of a track is the first one of the other head or the next cylinder.
+Floppy82077::Place Floppy82077::next_place() const {
+    Place next = place_;
+    if (place_.sector != last_sector_) {
+        ++next.sector;
+        return next;
+    }
+    next.sector = 1;
+    if (!both_heads_ || place_.head == 1) ++next.cylinder;
+    if (both_heads_) next.head ^= 1;
+    return next;
+}
+
 // To the next sector. False if that was the last: without terminal count, the command then has run off the cylinder.
 bool Floppy82077::advance() {
     if (work_ == Work::Format) {
@@ -125,16 +143,9 @@ bool Floppy82077::advance() {
         end_transfer(0, 0, 0);
         return false;
     }
-    if (place_.sector != last_sector_) {
-        ++place_.sector;
-        return true;
-    }
-    if (both_heads_ && place_.head == 0) {
-        place_.head = 1;
-        place_.sector = 1;
-        return true;
-    }
-    place_ = {.cylinder = static_cast<u8>(place_.cylinder + 1), .head = place_.head, .sector = 1};
+    const bool goes_on = place_.sector != last_sector_ || (both_heads_ && place_.head == 0);
+    place_ = next_place();
+    if (goes_on) return true;
     if (work_ == Work::Verify) {
         end_transfer(0, 0, 0);
     } else {

@@ -43,6 +43,8 @@ void IdeChannel::write_byte(unsigned reg, u8 value) {
             for (auto& drive : drives_) {
                 if (drive != nullptr) drive->execute(value);
             }
+            // Device 0 speaks for both (ATA/ATAPI-6, 8.9).
+            if (drives_[0] != nullptr && drives_[1] != nullptr) drives_[1]->clear_interrupt();
         } else if (selected() != nullptr) {
             selected()->execute(value);
         }

@@ -82,7 +82,7 @@ void IdeDrive::set_signature(u8 mid, u8 high) {
 }
 
 void IdeDrive::save(ArchiveWriter& out) const {
-    out.tag("IDED", 1);
+    out.tag("IDED", 2);
     for (u8 v : {status_, error_, device_}) out.put(v);
     for (const TwoDeep* r : {&features_, &count_, &low_, &mid_, &high_}) {
         out.put(r->now);
@@ -97,7 +97,7 @@ void IdeDrive::save(ArchiveWriter& out) const {
 }
 
 void IdeDrive::load(ArchiveReader& in) {
-    in.expect("IDED", 1);
+    in.expect("IDED", 2);
     for (u8* v : {&status_, &error_, &device_}) in.get(*v);
     for (TwoDeep* r : {&features_, &count_, &low_, &mid_, &high_}) {
         in.get(r->now);

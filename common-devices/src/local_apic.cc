@@ -44,7 +44,7 @@ constexpr std::array<u32, 6> kLvtWritable = {0x300ff, 0x107ff, 0x107ff, 0x1a7ff,
 constexpr u32 kErrorSendIllegal = 1u << 5, kErrorReceivedIllegal = 1u << 6, kErrorIllegalRegister = 1u << 7;  // 10.5.3
 constexpr u8 kFirstLegalVector = 16;
 constexpr u8 kBroadcast = 0xff;
-constexpr u64 kBaseMask = 0xfffff000, kBootstrapProcessor = 1u << 8;
+constexpr u64 kBaseMask = 0xffffffffff000, kBootstrapProcessor = 1u << 8;
 
 u8 mode_of(u32 entry) { return static_cast<u8>(entry >> kModeShift & 7); }
 
@@ -186,11 +186,16 @@ void LocalApic::write_register(u64 offset, u32 value) {
             send(command_low_);
             break;
         case kCommandHigh: command_high_ = value & 0xff000000; break;
-        case kInitialCount: start_timer(value, value); break;
+        case kInitialCount:
+            end_what_is_due();
+            start_timer(value, value, 0);
+            break;
         case kDivide: {
+            end_what_is_due();
             const u32 current = current_count();
+            const Nanoseconds into = into_tick();
             divide_ = value & 0xb;
-            start_timer(initial_count_, current);
+            start_timer(initial_count_, current, into);
             break;
         }
         case kVersion:
@@ -203,17 +208,25 @@ void LocalApic::write_register(u64 offset, u32 value) {
 }
 
 void LocalApic::write_lvt(LvtEntry entry, u32 value) {
+    if (entry == kTimer) end_what_is_due();
     const u32 current = current_count();
+    const Nanoseconds into = into_tick();
     u32& e = lvt_[entry];
+    const bool was_periodic = periodic();
     e = (value & kLvtWritable[entry]) | (e & kRemoteIrr);
     // While it is disabled by software, all entries stay masked (10.4.7.2).
     if (!software_enabled()) e |= kMasked;
     if ((e & kLevel) == 0) e &= ~kRemoteIrr;
-    if (entry == kTimer) start_timer(initial_count_, current);
+    if (entry == kTimer && periodic() != was_periodic) {
+        start_timer(initial_count_, current, into);
+    } else if (entry == kTimer) {
+        schedule();
+    }
     if (entry == kLint0 || entry == kLint1) set_pin(entry - kLint0, pin_[entry - kLint0]);
 }
 
 void LocalApic::write_spurious(u32 value) {
+    end_what_is_due();
     spurious_ = value & 0x3ff;
     if (software_enabled()) return;
     for (u32& entry : lvt_) entry |= kMasked;

@@ -6,14 +6,6 @@
 
 namespace dualvm::devices {
 
-namespace {
-
-// A periodic timer faster than the host can serve would leave it no time for the guest: ticks that come sooner than
-// this, of the host's time, are lost, as they would be on a CPU that is too slow for them.
-constexpr Nanoseconds kShortestHostPeriod = 20'000;
-
-}  // namespace
-
 // Divide configuration register (figure 10-10): bits 3, 1 and 0 say 2, 4 ... 128, 1.
 u64 LocalApic::divisor() const {
     const u32 code = (divide_ >> 1 & 4) | (divide_ & 3);
@@ -22,16 +14,20 @@ u64 LocalApic::divisor() const {
 
 u32 LocalApic::current_count() const {
     if (!counting_) return 0;
-    const u64 ticks = (machine_.clock().now() - started_) / (divisor() * kTick);
+    const u64 ticks = (machine_.clock().now() - started_) / tick();
     if (periodic()) return initial_count_ - static_cast<u32>(ticks % initial_count_);
     return ticks >= initial_count_ ? 0 : initial_count_ - static_cast<u32>(ticks);
 }
 
-// The timer counts on from `current`, by the divisor and mode that are set now.
-void LocalApic::start_timer(u32 initial, u32 current) {
+// How much of a tick has passed since the count was the present one.
+Nanoseconds LocalApic::into_tick() const { return counting_ ? (machine_.clock().now() - started_) % tick() : 0; }
+
+// The timer counts on from `current`, by the divisor and mode that are set now, and goes from there to the next count
+// by what it has gone already: else a guest that writes often would stop it.
+void LocalApic::start_timer(u32 initial, u32 current, Nanoseconds into_tick) {
     initial_count_ = initial;
     counting_ = current != 0 && current <= initial;
-    if (counting_) started_ = machine_.clock().now() - (initial - current) * divisor() * kTick;
+    if (counting_) started_ = machine_.clock().now() - (initial - current) * tick() - into_tick % tick();
     schedule();
 }
 
@@ -41,15 +37,19 @@ void LocalApic::schedule() {
     timer_.disarm();
     if (!counting_ || (lvt_[kTimer] & kMasked) != 0 || !enabled()) return;
     const Clock& clock = machine_.clock();
-    const Nanoseconds period = initial_count_ * divisor() * kTick;
+    const Nanoseconds period = initial_count_ * tick();
     const Nanoseconds since = clock.now() - started_;
     if (!periodic()) {
         if (since < period) timer_.arm(started_ + period);
         return;
     }
-    Nanoseconds next = started_ + (since / period + 1) * period;
-    if (!clock.is_virtual()) next = std::max(next, clock.now() + kShortestHostPeriod);
-    timer_.arm(next);
+    const Nanoseconds next = started_ + (since / period + 1) * period;
+    timer_.arm(std::max(next, clock.soonest_period()));
+}
+
+// Before a register of the timer changes: what has ended by now did so under the old value.
+void LocalApic::end_what_is_due() {
+    if (timer_.armed() && timer_.deadline() <= machine_.clock().now()) timer_due();
 }
 
 void LocalApic::timer_due() {

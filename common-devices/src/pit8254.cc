@@ -49,11 +49,13 @@ void Pit8254::schedule() {
 }
 
 // A rising edge of OUT 0. However late it is noticed, it is one edge: those that were missed are lost, as on a CPU that
-// did not listen; and the next is in the future, so that no rate can hold the host here.
+// did not listen; and the next is in the future, so that no rate can hold the host here, nor keep the guest from
+// running.
 void Pit8254::fire() {
     irq0_.lower();
     irq0_.raise();
     schedule();
+    if (timer_.armed()) timer_.arm(std::max(timer_.deadline(), clock_.soonest_period()));
 }
 
 void Pit8254::write_control(u8 value) {

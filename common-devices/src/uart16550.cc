@@ -30,12 +30,11 @@ Uart16550::Uart16550(Clock& clock, IrqLine irq, Sink output)
 
 void Uart16550::reset() {
     power_on_state();
-    update_interrupt();
+    refill();
 }
 
+// What waits outside is the other end's, which has not been reset.
 void Uart16550::power_on_state() {
-    outside_.clear();
-    outside_next_ = 0;
     clear_fifo();
     divisor_ = 12;  // 9600 baud, as a BIOS leaves it
     ier_ = fcr_ = lcr_ = mcr_ = scratch_ = modem_delta_ = 0;
@@ -281,6 +280,8 @@ void Uart16550::save(ArchiveWriter& out) const {
 void Uart16550::load(ArchiveReader& in) {
     power_on_state();  // the interrupt line moves once, at the end: the controller must see no edge that was none
     in.expect("UART", 1);
+    outside_.clear();
+    outside_next_ = 0;
     const u32 count = in.get<u32>();
     for (u32 i = 0; i < count && in.ok(); ++i) outside_.push_back(in.get<u8>());
     in.get_bytes(fifo_.data(), fifo_.size());

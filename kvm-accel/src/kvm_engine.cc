@@ -158,9 +158,11 @@ bool KvmEngine::set_single_step(bool on) {
 
 // KVM left the guest behind its HLT: whether it goes on is decided here.
 bool KvmEngine::wakes_up() {
-    transfer_in(Groups::General);
+    transfer_in(Groups::General | Groups::Events);
+    const EventGroup& events = machine_.cpu().events;
     const bool interrupts = (machine_.cpu().general.rflags & rflags::IF) != 0;
-    if (!(machine_.interrupt_pending() && interrupts) && !machine_.cpu().events.nmi_pending) return false;
+    const bool nmi = events.nmi_pending && !events.nmi_masked;
+    if (!(machine_.interrupt_pending() && interrupts) && !nmi) return false;
     halted_ = machine_.cpu().events.halted = false;
     return true;
 }

@@ -57,8 +57,9 @@ private:
     RunResult loop() {
         Nanoseconds last_poll = 0;
         for (bool first = true;; first = false) {
-            machine_.clear_attention();
+            // In this order: a timer that is armed anew when it fires wants attention, and has it here.
             machine_.clock().fire_due();
+            machine_.clear_attention();
             // Reading the host's clock costs more than many an exit: only slices and timeouts do it.
             if (first || slice_over_ || ++exits_ >= kExitsInSlice) {
                 slice_over_ = false;
@@ -163,12 +164,13 @@ private:
     std::optional<RunResult> halted() {
         while (true) {
             machine_.clock().fire_due();
-            if (machine_.pending_request() || machine_.nmi_raised()) return std::nullopt;
+            if (machine_.pending_request()) return std::nullopt;
             engine_.pull(Groups::General | Groups::Events);
+            const EventGroup& events = machine_.cpu().events;
+            const bool nmi = machine_.nmi_raised() || events.nmi_pending;
             const bool interruptible = (machine_.cpu().general.rflags & rflags::IF) != 0;
-            if ((machine_.interrupt_pending() && interruptible) || machine_.cpu().events.nmi_pending) {
-                return std::nullopt;
-            }
+            // In an NMI's handler the next one waits for IRET, as HLT does not (SDM vol. 3A, 6.7.1).
+            if ((machine_.interrupt_pending() && interruptible) || (nmi && !events.nmi_masked)) return std::nullopt;
             const Nanoseconds deadline = machine_.clock().next_deadline();
             const bool input = hooks_.input_possible && hooks_.input_possible();
             if (!interruptible || (!machine_.clock().can_wake_guest() && !input)) {

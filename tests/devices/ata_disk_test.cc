@@ -215,6 +215,16 @@ TEST_F(Ata, DiagnosticsPassAndInterrupt) {
     EXPECT_EQ(in(ata::kDevice)&0x10, 0);
 }
 
+TEST_F(Ata, Device0SpeaksForBothAfterDiagnostics) {
+    MemoryDisk second{16};
+    ide.attach(0, 1, std::make_unique<AtaDisk>(second, 1));
+    out(ata::kCommand, 0x90);
+    EXPECT_EQ(irq14.take_rises(), 1);
+    status();
+    out(ata::kDevice, kSlave);
+    EXPECT_EQ(irq14.take_rises(), 0);
+}
+
 TEST_F(Ata, AnAbsentSlaveReadsAsZeroAndAnEmptyCableFloats) {
     out(ata::kDevice, kSlave);
     EXPECT_EQ(status(), 0u);

@@ -94,6 +94,18 @@ TEST_F(Atapi, ReadGivesBlocksInPiecesOfTheByteCountLimit) {
     EXPECT_TRUE(ready());
 }
 
+TEST_F(Atapi, TheByteCountLimitHoldsForTheWholeCommand) {
+    settle();
+    irq15.take_rises();
+    send({0x28, 0, 0, 0, 0, 0, 0, 0, 96}, 0x7800);  // 192 KiB: three times 64, each of which ends in a short piece
+    std::vector<unsigned> pieces;
+    while (requests_data()) {
+        pieces.push_back(in(ata::kMid) | in(ata::kHigh) << 8);
+        read_data(pieces.back());
+    }
+    EXPECT_EQ(pieces, (std::vector<unsigned>{0x7800, 0x7800, 0x1000, 0x7800, 0x7800, 0x1000, 0x7800, 0x7800, 0x1000}));
+}
+
 TEST_F(Atapi, ReadByDma) {
     settle();
     entry(0, 0x20000, 0, false);

@@ -94,6 +94,20 @@ TEST_F(Floppy, ReadsByDmaOverBothHeadsUntilTerminalCount) {
     for (unsigned i = 0; i < 20; ++i) EXPECT_TRUE(is_sector(data, i * 512, i));
 }
 
+// The end of a track in the result phase (82077AA data sheet): by two sectors from 17 on, with and without MT.
+TEST_F(Floppy, BehindTheLastSectorComesTheOtherHeadOrTheNextCylinder) {
+    settle();
+    const auto end_of = [&](unsigned opcode, u8 head) {
+        set_channel(0x8000, 2 * 512, 0x46);
+        const Bytes r = command({static_cast<u8>(opcode), static_cast<u8>(head << 2), 0, head, 17, 2, 18, 0x1b, 0xff});
+        return Bytes{r[3], r[4], r[5]};
+    };
+    EXPECT_EQ(end_of(0x66, 0), (Bytes{1, 0, 1}));
+    EXPECT_EQ(end_of(0x66, 1), (Bytes{1, 1, 1}));
+    EXPECT_EQ(end_of(0xe6, 0), (Bytes{0, 1, 1}));
+    EXPECT_EQ(end_of(0xe6, 1), (Bytes{1, 0, 1}));
+}
+
 TEST_F(Floppy, WritesByDma) {
     settle();
     command({0x0f, 0, 1});

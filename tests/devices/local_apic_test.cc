@@ -283,6 +283,37 @@ TEST_F(Apic, ANewDividerLeavesTheCount) {
     EXPECT_EQ(read(kCurrent), 500u);
 }
 
+TEST_F(Apic, WritesWithinATickDoNotStopTheTimer) {
+    write(kDivide, 0xa);  // by 128
+    write(kLvtTimer, 0x30);
+    write(kInitial, 10);
+    for (unsigned i = 0; i < 128; ++i) {
+        write(kLvtTimer, 0x30 + i % 2);
+        write(kDivide, 0xa);
+        pass(clock, 5);
+    }
+    EXPECT_EQ(read(kCurrent), 5u);
+}
+
+// Time is past its end, and nobody has looked yet.
+TEST_F(Apic, ATimerThatHasEndedInterruptsWhateverIsWrittenThen) {
+    const std::pair<u64, u32> writes[] = {
+        {kLvtTimer, 0x30}, {kLvtTimer, kMasked | 0x30}, {kDivide, kBy2}, {kInitial, 0}, {kSvr, 0x1ff}};
+    for (const auto& [reg, value] : writes) {
+        write(kDivide, kBy1);
+        write(kLvtTimer, 0x30);
+        write(kInitial, 1000);
+        clock.skip_to(clock.now() + 1001);
+        write(reg, value);
+        clock.fire_due();
+        ASSERT_TRUE(apic.pending()) << std::hex << reg;
+        EXPECT_EQ(apic.acknowledge(), 0x30);
+        write(kEoi, 0);
+        pass(clock, 5000);
+        EXPECT_FALSE(apic.pending()) << std::hex << reg << ": once";
+    }
+}
+
 TEST_F(Apic, AMaskedTimerCountsSilently) {
     write(kDivide, kBy1);
     write(kLvtTimer, kMasked | 0x30);
@@ -320,6 +351,12 @@ TEST_F(Apic, DisabledItIsNotThereAndLint0IsIntr) {
 TEST_F(Apic, TheRegistersMoveWithTheBase) {
     machine->apic_base_changed(0xfe000000 | 1 << 11);
     EXPECT_EQ(machine->vio().read_mmio(0xfe000030, 4) & 0xff, 0x14u);
+    EXPECT_EQ(machine->vio().mmio().find(base), nullptr);
+}
+
+TEST_F(Apic, TheBaseMayBeAbove4GiB) {
+    machine->apic_base_changed(0x1fee00000 | 1 << 11);
+    EXPECT_EQ(machine->vio().read_mmio(0x1fee00030, 4) & 0xff, 0x14u);
     EXPECT_EQ(machine->vio().mmio().find(base), nullptr);
 }
 

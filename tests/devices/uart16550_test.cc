@@ -44,6 +44,13 @@ TEST_F(Uart, SendsWhatIsWrittenToThr) {
     EXPECT_EQ(in(kLsr), 0x60);
 }
 
+TEST_F(Uart, AResetLeavesWhatIsStillToCome) {
+    type("abcd");
+    EXPECT_EQ(in(kData), 'a');  // without FIFO one character has come
+    uart.reset();
+    EXPECT_EQ(read_all(), "cd");
+}
+
 TEST_F(Uart, DlabGivesTheDivisorLatchInPlaceOfDataAndIer) {
     out(kIer, 1);
     out(kLcr, kDlab);

@@ -100,6 +100,33 @@ TEST_F(RunLoop, AGuestThatDoesNothingButTripleFaultMeetsItsTimeLimit) {
     EXPECT_GT(boots, 0u);
 }
 
+TEST_F(RunLoop, ATimerThatIsArmedAnewWhenItFiresLeavesTheGuestItsTime) {
+    Clock& clock = machine->clock();
+    Timer timer(clock, [&] { timer.arm(clock.now() + 1); });
+    timer.arm(1);
+    bool called_back = false;
+    Monotonous engine([&] {
+        called_back = called_back || machine->attention();
+        return Exit{.kind = ExitKind::BudgetUsed};
+    });
+    EXPECT_EQ(run_loop(*machine, engine, limits, hooks).reason, "timeout");
+    EXPECT_FALSE(called_back);
+}
+
+// SDM vol. 3A, 6.7.1: until IRET no NMI is delivered, and HLT is no IRET.
+TEST_F(RunLoop, HltInAnNmiHandlerWaitsForMoreThanAnNmi) {
+    auto virtual_machine = *Machine::create({.memory_mebibytes = 1, .clock = ClockKind::Virtual});
+    EventGroup& events = virtual_machine->cpu().events;
+    virtual_machine->cpu().general.rflags |= rflags::IF;
+    events.nmi_pending = events.nmi_masked = true;
+    unsigned ticks = 0;
+    Timer timer(virtual_machine->clock(), [&] { ++ticks; });
+    timer.arm(1'000'000);
+    Monotonous engine([] { return Exit{.kind = ExitKind::Halt}; });
+    EXPECT_EQ(run_loop(*virtual_machine, engine, limits, hooks).reason, "halted");
+    EXPECT_EQ(ticks, 1u);
+}
+
 TEST_F(RunLoop, AGuestThatDoesNothingButPortAccessesGetsItsInput) {
     std::array<u8, 1> data{};
     unsigned polls = 0;

@@ -51,6 +51,11 @@ public:
     virtual Nanoseconds now() const = 0;
     // True if time passes only as instructions are executed (then HLT skips to the next timer).
     virtual bool is_virtual() const = 0;
+    // A periodic timer faster than the host can serve would leave it no time for the guest: where time is the host's,
+    // those that are shorter than this become as long, as on a CPU that is too slow for them. (A speaker that is made
+    // to speak by PWM has 53 µs and more.)
+    static constexpr Nanoseconds kShortestHostPeriod = 50'000;
+    Nanoseconds soonest_period() const { return is_virtual() ? 0 : now() + kShortestHostPeriod; }
 
     // The earliest deadline of all armed timers, kNever if there is none.
     Nanoseconds next_deadline() const;

@@ -69,7 +69,8 @@ private:
     unsigned number_;
     Phase phase_ = Phase::Idle;
     bool by_dma_ = false;
-    std::size_t sent_ = 0;  // of buffer_, by requests before the present one
+    std::size_t sent_ = 0;     // of buffer_, by requests before the present one
+    u16 byte_limit_ = 0xfffe;  // of each request by PIO; even
     Run run_;
     Sense sense_, attention_;  // what REQUEST SENSE tells; what the next command is refused with
     bool tray_open_ = false, locked_ = false, disc_event_ = false;

@@ -70,6 +70,7 @@ private:
     bool load_sector();
     bool store_sector();
     bool advance();
+    Place next_place() const;
     void end_transfer(u8 error0, u8 status1, u8 status2);
     u64 offset_of(const Place& at) const;
 

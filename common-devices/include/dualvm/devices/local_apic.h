@@ -99,7 +99,10 @@ private:
     u64 divisor() const;
     bool periodic() const { return (lvt_[kTimer] & kPeriodic) != 0; }
     u32 current_count() const;
-    void start_timer(u32 initial, u32 current);
+    Nanoseconds tick() const { return divisor() * kTick; }
+    Nanoseconds into_tick() const;
+    void start_timer(u32 initial, u32 current, Nanoseconds into_tick);
+    void end_what_is_due();
     void schedule();
     void timer_due();
 
