@@ -152,13 +152,17 @@ static volatile uint8_t* frame_buffer(void) {
 
 enum { kWidth = 640, kHeight = 400 };
 
-static void draw_vbe(unsigned bits) {
-    const unsigned bytes = (bits + 7) / 8;
+static void enter_vbe(unsigned bits) {
     vbe(4, 0);
     vbe(1, kWidth);
     vbe(2, kHeight);
     vbe(3, bits);
     vbe(4, 0x41);
+}
+
+static void draw_vbe(unsigned bits) {
+    const unsigned bytes = (bits + 7) / 8;
+    enter_vbe(bits);
     if (bits == 8) set_palette();
     volatile uint8_t* at = frame_buffer();
     for (unsigned y = 0; y < kHeight; ++y) {
@@ -236,7 +240,7 @@ static void test_vbe(void) {
 // Code in the frame buffer, changed where only the adapter sees that it is the same memory: through the window.
 static void execute_frame_buffer(void) {
     static const uint8_t code[] = {0xb8, 1, 0, 0, 0, 0xc3};  // mov eax, 1; ret
-    draw_vbe(8);
+    enter_vbe(8);
     vbe(5, 0);
     volatile uint8_t* const at = frame_buffer();
     for (unsigned i = 0; i < sizeof code; ++i) at[i] = code[i];
