@@ -1,7 +1,5 @@
 // The local APIC's timer (SDM vol. 3A, 10.5.4): one-shot and periodic. Nothing ticks: counts are worked out from the
 // clock when asked for.
-#include <algorithm>
-
 #include "dualvm/devices/local_apic.h"
 
 namespace dualvm::devices {
@@ -36,15 +34,13 @@ void LocalApic::schedule() {
     constexpr u32 kMasked = 1u << 16;
     timer_.disarm();
     if (!counting_ || (lvt_[kTimer] & kMasked) != 0 || !enabled()) return;
-    const Clock& clock = machine_.clock();
     const Nanoseconds period = initial_count_ * tick();
-    const Nanoseconds since = clock.now() - started_;
-    if (!periodic()) {
-        if (since < period) timer_.arm(started_ + period);
-        return;
+    const Nanoseconds since = machine_.clock().now() - started_;
+    if (periodic()) {
+        timer_.arm(started_ + (since / period + 1) * period);
+    } else if (since < period) {
+        timer_.arm(started_ + period);
     }
-    const Nanoseconds next = started_ + (since / period + 1) * period;
-    timer_.arm(std::max(next, clock.soonest_period()));
 }
 
 // Before a register of the timer changes: what has ended by now did so under the old value.
@@ -55,6 +51,7 @@ void LocalApic::end_what_is_due() {
 void LocalApic::timer_due() {
     local_interrupt(kTimer);
     schedule();
+    if (timer_.armed()) timer_.arm_again(timer_.deadline());
     update();
 }
 

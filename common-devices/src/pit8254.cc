@@ -55,7 +55,7 @@ void Pit8254::fire() {
     irq0_.lower();
     irq0_.raise();
     schedule();
-    if (timer_.armed()) timer_.arm(std::max(timer_.deadline(), clock_.soonest_period()));
+    if (timer_.armed()) timer_.arm_again(timer_.deadline());
 }
 
 void Pit8254::write_control(u8 value) {

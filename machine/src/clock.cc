@@ -17,6 +17,10 @@ void Timer::arm(Nanoseconds deadline) {
     if (earlier && clock_.on_earlier_deadline_) clock_.on_earlier_deadline_();
 }
 
+void Timer::arm_again(Nanoseconds deadline) {
+    arm(clock_.is_virtual() ? deadline : std::max(deadline, clock_.now() + Clock::kShortestHostPeriod));
+}
+
 Nanoseconds Clock::next_deadline() const {
     Nanoseconds next = kNever;
     for (const Timer* t : timers_) next = std::min(next, t->deadline_);

@@ -314,6 +314,17 @@ TEST_F(Apic, ATimerThatHasEndedInterruptsWhateverIsWrittenThen) {
     }
 }
 
+TEST_F(Apic, WritesJustBeforeAPeriodicTickDoNotSwallowItUnderTheHostsClock) {
+    auto host_time = *Machine::create({.memory_mebibytes = 2, .clock = ClockKind::Host});
+    LocalApic apic_in_it{*host_time, pic, LocalApic::AfterReset::Architectural};
+    const auto put = [&](u64 reg, u64 value) { host_time->vio().write_mmio(base + reg, 4, value); };
+    put(kSvr, 0x1ff);
+    put(kDivide, kBy1);
+    put(kInitial, 200'000);
+    while (host_time->clock().now() < 2'000'000) put(kLvtTimer, kPeriodic | 0x30);
+    EXPECT_TRUE(apic_in_it.pending());
+}
+
 TEST_F(Apic, AMaskedTimerCountsSilently) {
     write(kDivide, kBy1);
     write(kLvtTimer, kMasked | 0x30);

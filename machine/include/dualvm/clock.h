@@ -26,6 +26,9 @@ public:
     Timer& operator=(const Timer&) = delete;
 
     void arm(Nanoseconds deadline);  // absolute, on the clock it was made with
+    // The same, for a timer that has fired and is periodic. Where time is the host's, a rate that the host cannot serve
+    // would leave none for the guest: it becomes what Clock::kShortestHostPeriod says, as on a CPU that is too slow.
+    void arm_again(Nanoseconds deadline);
     void disarm() { deadline_ = kNever; }
     bool armed() const { return deadline_ != kNever; }
     Nanoseconds deadline() const { return deadline_; }
@@ -51,11 +54,9 @@ public:
     virtual Nanoseconds now() const = 0;
     // True if time passes only as instructions are executed (then HLT skips to the next timer).
     virtual bool is_virtual() const = 0;
-    // A periodic timer faster than the host can serve would leave it no time for the guest: where time is the host's,
-    // those that are shorter than this become as long, as on a CPU that is too slow for them. (A speaker that is made
-    // to speak by PWM has 53 µs and more.)
+    // What Timer::arm_again() leaves the guest at least where time is the host's. (A speaker that is made to speak by
+    // PWM has 53 µs and more.)
     static constexpr Nanoseconds kShortestHostPeriod = 50'000;
-    Nanoseconds soonest_period() const { return is_virtual() ? 0 : now() + kShortestHostPeriod; }
 
     // The earliest deadline of all armed timers, kNever if there is none.
     Nanoseconds next_deadline() const;
