@@ -53,7 +53,11 @@ int compare_command(const Options& given, const Messages& messages) {
     int status = comparison->status();
     study::TableStyle style;
     if (wants_color(options.color, STDOUT_FILENO)) style = {.bold = "\x1b[1m", .plain = "\x1b[0m"};
-    if (auto printed = print(to_text(*comparison, style)); !printed) status = report_error(printed.error(), messages);
+    if (options.json.to != JsonOptions::To::StandardOutput) {
+        if (auto printed = print(to_text(*comparison, style)); !printed) {
+            status = report_error(printed.error(), messages);
+        }
+    }
     if (json->wanted()) {
         Json report = comparison_json(*comparison);
         report["status"] = status;

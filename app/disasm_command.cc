@@ -8,6 +8,7 @@
 #include "dualvm/study/disassembler.h"
 #include "dualvm/study/guest_view.h"
 #include "guest.h"
+#include "interruption.h"
 #include "text_output.h"
 
 namespace dualvm::app {
@@ -30,6 +31,7 @@ Expected<void> disassemble_flat(const Options& options, std::span<const u8> code
     const study::Disassembler disassembler(options.syntax);
     code = code.subspan(at - base);
     for (u64 i = 0; !code.empty() && (d.count == 0 || i < d.count); ++i) {
+        if (interrupted()) return fail(ExitStatus::Limit, "interrupted");
         const study::Line line = disassembler.line(mode, at, code);
         if (!out.line(to_text(line))) break;
         at += line.bytes.size();
@@ -82,6 +84,7 @@ Expected<void> disassemble_guest(const Options& options, TextOutput& out) {
     const study::Disassembler disassembler(options.syntax);
     const u64 count = d.count == 0 ? kGuestInstructions : d.count;
     for (u64 i = 0; i < count; ++i) {
+        if (interrupted()) return fail(ExitStatus::Limit, "interrupted");
         std::array<u8, 15> bytes{};
         const std::size_t n = study::read_linear(cpu, (*machine)->vmem(), code_base + at, bytes);
         if (n == 0) return fail(ExitStatus::BadImage, fmt::format("there is no memory at {:#x}", code_base + at));
@@ -105,7 +108,11 @@ Expected<void> disassemble(const Options& options, TextOutput& out) {
 int disasm_command(const Options& options, const Messages& messages) {
     auto out = TextOutput::open(options.output_path);
     if (!out) return report_error(out.error(), messages);
-    if (auto done = disassemble(options, **out); !done) return report_error(done.error(), messages);
+    if (auto done = disassemble(options, **out); !done) {
+        // A file gets its name when it is whole; what was found before is printed.
+        if (options.output_path.empty() && !interrupted()) static_cast<void>((*out)->finish());
+        return report_error(done.error(), messages);
+    }
     if (auto written = (*out)->finish(); !written) return report_error(written.error(), messages);
     return static_cast<int>(ExitStatus::Clean);
 }

@@ -2,7 +2,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "commands.h"
@@ -146,6 +149,7 @@ int replay(const Options& options, const Messages& messages) {
     }
     ExitStatus status = ExitStatus::Clean;
     for (const std::string& path : options.fuzz.replay) {
+        if (interrupted()) return report_error({ExitStatus::Limit, "interrupted"}, messages);
         const auto text = read_file(path);
         if (!text) return report_error(text.error(), messages);
         const auto c = study::case_from_json(*text);
@@ -176,6 +180,18 @@ int fuzz_command(const Options& options, const Messages& messages) {
     if (!f.replay.empty()) return replay(options, messages);
     auto json = JsonReport::open(options.json);
     if (!json) return report_error(json.error(), messages);
+    std::optional<OutputFile> coverage;
+    if (!f.coverage.empty()) {
+        auto file = OutputFile::create(f.coverage);
+        if (!file) return report_error(file.error(), messages);
+        coverage.emplace(std::move(*file));
+    }
+    if (!f.regressions.empty() && access(f.regressions.c_str(), W_OK | X_OK) != 0) {
+        return report_error({ExitStatus::BadImage,
+                             fmt::format("cannot write to the folder {}: {}; --regressions wants one that is there",
+                                         f.regressions, std::strerror(errno))},
+                            messages);
+    }
 
     study::FuzzOptions what;
     what.cases = f.cases.value_or(f.minutes ? kUnlimited : kUsualCases);
@@ -196,11 +212,9 @@ int fuzz_command(const Options& options, const Messages& messages) {
     if (options.json.to != JsonOptions::To::StandardOutput) {
         if (auto printed = print(report_text(*report)); !printed) status = report_error(printed.error(), messages);
     }
-    if (!f.coverage.empty()) {
-        const Json coverage = report->coverage;
-        if (auto kept = write_file(f.coverage, coverage.dump(1) + '\n'); !kept) {
-            status = report_error(kept.error(), messages);
-        }
+    if (coverage) {
+        coverage->write(Json(report->coverage).dump(1) + '\n');
+        if (auto kept = coverage->commit(); !kept) status = report_error(kept.error(), messages);
     }
     if (!f.regressions.empty()) {
         if (auto kept = keep_findings(*report, f); !kept) status = report_error(kept.error(), messages);

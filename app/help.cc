@@ -52,7 +52,8 @@ constexpr const char* kStatuses = R"(Exit status:
   odd   the guest wrote v to the debug-exit port F4h: (v << 1) | 1, as with QEMU's isa-debug-exit
   0     the guest halted or powered the machine off
   2     unknown option or bad value
-  4     bad image or configuration; nothing to boot from; a file could not be read or written
+  4     bad image or configuration; nothing to boot from; img check found errors; a file could not
+        be read or written
   6     the engine is not available on this host
   8     triple fault: the guest could not handle an exception (without --triple-fault=reset)
   10    the engine could not execute an instruction (address, bytes and disassembly are printed)

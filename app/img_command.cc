@@ -2,10 +2,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 
 #include "commands.h"
 #include "dualvm/storage/copy.h"
@@ -22,13 +22,6 @@ using storage::open_image;
 
 // --- what is said ---
 
-// Text out of an image: nothing that a terminal would obey.
-std::string printable(std::string text) {
-    std::replace_if(
-        text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
-    return text;
-}
-
 std::string human_size(u64 bytes) {
     constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     std::size_t unit = 0;
@@ -42,21 +35,21 @@ std::string human_size(u64 bytes) {
 
 // --- a new image ---
 
-// A file that gets its name when it is whole. A present one of that name must not be in use.
+// A file that gets its name when it is whole. A present one of that name must not be in use, and is not until then.
 struct NewImage {
     OutputFile output;
     std::unique_ptr<HostFile> old, file;
 };
 
 Expected<NewImage> begin_image(const std::string& path) {
+    auto output = OutputFile::create(path);
+    if (!output) return tl::unexpected(output.error());
     std::unique_ptr<HostFile> old;
     if (access(path.c_str(), F_OK) == 0) {
         auto opened = HostFile::open(path, {.writable = true});
         if (!opened) return tl::unexpected(opened.error());
         old = std::move(*opened);
     }
-    auto output = OutputFile::create(path);
-    if (!output) return tl::unexpected(output.error());
     const int fd = output->is_new() ? dup(output->fd()) : -1;
     if (fd < 0) return fail(ExitStatus::BadImage, fmt::format("{} is not a file: an image is made in one", path));
     return NewImage{std::move(*output), std::move(old), HostFile::adopt(fd, path)};
@@ -64,6 +57,7 @@ Expected<NewImage> begin_image(const std::string& path) {
 
 Expected<void> finish_image(NewImage& image) {
     if (auto synced = image.file->sync(); !synced) return synced;
+    image.old.reset();
     return image.output.commit();
 }
 
@@ -83,12 +77,23 @@ std::string formatting(const std::string& path, const storage::CreateOptions& op
 Expected<void> create(const ImgOptions& options) {
     storage::CreateOptions create = options.create;
     create.size = options.size.value_or(0);
-    if (!create.backing_file.empty() && !options.backing_unchecked) {
-        const auto format = storage::format_from_name(create.backing_format);
-        if (!format) return tl::unexpected(format.error());
-        const auto backing = open_image(storage::backing_path(options.file, create.backing_file), {.format = *format});
-        if (!backing) return tl::unexpected(backing.error());
-        if (!options.size) create.size = (*backing)->size();
+    std::unique_ptr<storage::Image>
+        backing;  // open to the end: what is behind the new image is not to be replaced by it
+    if (!create.backing_file.empty()) {
+        const std::string path = storage::backing_path(options.file, create.backing_file);
+        std::error_code ignored;
+        if (std::filesystem::equivalent(path, options.file, ignored)) {
+            return fail(ExitStatus::BadImage,
+                        fmt::format("{} would be its own backing file: give the new image another name", options.file));
+        }
+        if (!options.backing_unchecked) {
+            const auto format = storage::format_from_name(create.backing_format);
+            if (!format) return tl::unexpected(format.error());
+            auto opened = open_image(path, {.format = *format});
+            if (!opened) return tl::unexpected(opened.error());
+            backing = std::move(*opened);
+            if (!options.size) create.size = backing->size();
+        }
     }
     // As qemu-img: a disk has whole sectors.
     create.size += (kSectorSize - create.size % kSectorSize) % kSectorSize;

@@ -151,8 +151,11 @@ private:
               [o = &o_](const std::string& text) { o->format = format("-f", text); });
     }
     void add_create_options(CLI::App& to) {
-        value(to, "-o", "NAME=VALUE,...", "Of the new image: see below",
-              [o = &o_](const std::string& text) { set_create_options(text, *o); });
+        // Each time that it is given, as qemu-img.
+        to.add_option_function<std::string>(
+              "-o", [o = &o_](const std::string& text) { set_create_options(text, *o); }, "Of the new image: see below")
+            ->trigger_on_parse()
+            ->option_text("NAME=VALUE,...");
     }
     void add_quiet(CLI::App& to) {
         flag(to, "-q", "Say nothing but what is wrong", [o = &o_] { o->quiet = true; });

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "output_file.h"
 #include "terminal.h"
 
 namespace dualvm::app {
@@ -19,6 +20,7 @@ void on_signal(int) {
     const int saved_errno = errno;
     if (the_flag.exchange(true)) {
         restore_terminal();
+        remove_unfinished_files();
         _exit(static_cast<int>(ExitStatus::Limit));
     }
     if (Engine* engine = the_engine.load()) engine->kick();

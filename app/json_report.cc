@@ -1,6 +1,9 @@
 #include "json_report.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
+
+#include <cstring>
 
 #include "dualvm/study/host.h"
 #include "messages.h"
@@ -92,7 +95,12 @@ Expected<void> JsonReport::write(const Json& report) {
     const std::string text = report.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
     switch (options_.to) {
         case JsonOptions::To::Nowhere: break;
-        case JsonOptions::To::StandardError: write_all(STDERR_FILENO, text); break;
+        case JsonOptions::To::StandardError:
+            if (const int error = write_all(STDERR_FILENO, text); error != 0) {
+                return fail(ExitStatus::BadImage,
+                            fmt::format("cannot write to standard error: {}", std::strerror(error)));
+            }
+            break;
         case JsonOptions::To::StandardOutput: return print(text);
         case JsonOptions::To::File: file_->write(text); return file_->commit();
     }

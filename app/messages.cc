@@ -4,7 +4,9 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdlib>
 #include <cstring>
 
@@ -19,15 +21,19 @@ bool wants_color(ColorChoice choice, int fd) {
 }
 
 int write_all(int fd, std::string_view text) {
+    // Never more than can be written without waiting, which POLLOUT promises of PIPE_BUF bytes (pipe(7)): a signal that
+    // comes just before a write() that waits would be missed.
+    constexpr int kMilliseconds = 100;
     while (!text.empty()) {
-        const ssize_t n = ::write(fd, text.data(), text.size());
+        pollfd ready{fd, POLLOUT, 0};
+        if (poll(&ready, 1, kMilliseconds) <= 0) {
+            if (interrupted()) return EINTR;
+            continue;
+        }
+        const ssize_t n = ::write(fd, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
         if (n >= 0) {
             text.remove_prefix(static_cast<std::size_t>(n));
-        } else if (errno == EAGAIN) {  // somebody made the terminal or pipe non-blocking
-            pollfd ready{fd, POLLOUT, 0};
-            poll(&ready, 1, 100);
-            if (interrupted()) return EINTR;
-        } else if (errno != EINTR || interrupted()) {
+        } else if (errno != EINTR && errno != EAGAIN) {
             return errno;
         }
     }
@@ -44,11 +50,21 @@ Expected<void> print(std::string_view text) {
 
 Messages::Messages(ColorChoice color) : color_(wants_color(color, STDERR_FILENO)) {}
 
-void Messages::error(std::string_view text) const {
-    plain(fmt::format("{}dualvm:{} {}\n", color_ ? "\x1b[1;31m" : "", normal(), text));
+std::string printable(std::string text) {
+    const auto obeyed = [](char c) {
+        return (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+    };
+    std::replace_if(text.begin(), text.end(), obeyed, '?');
+    return text;
 }
 
-void Messages::note(std::string_view text) const { plain(fmt::format("{}dualvm:{} {}\n", bold(), normal(), text)); }
+void Messages::error(std::string_view text) const {
+    plain(fmt::format("{}dualvm:{} {}\n", color_ ? "\x1b[1;31m" : "", normal(), printable(std::string(text))));
+}
+
+void Messages::note(std::string_view text) const {
+    plain(fmt::format("{}dualvm:{} {}\n", bold(), normal(), printable(std::string(text))));
+}
 
 void Messages::plain(std::string_view text) const { write_all(STDERR_FILENO, text); }
 

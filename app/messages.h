@@ -12,8 +12,8 @@ class Messages {
 public:
     explicit Messages(ColorChoice color);
 
-    void error(std::string_view text) const;  // what went wrong
-    void note(std::string_view text) const;   // what should be known
+    void error(std::string_view text) const;  // what went wrong; printable()
+    void note(std::string_view text) const;   // what should be known; printable()
     void plain(std::string_view text) const;  // tables and dumps, as they are
 
     bool color() const { return color_; }
@@ -24,6 +24,10 @@ public:
 private:
     bool color_;
 };
+
+// The same text with nothing in it that a terminal would obey but line ends and tabs: names out of images may be
+// hostile.
+std::string printable(std::string text);
 
 // Whether to use color on that file descriptor.
 bool wants_color(ColorChoice choice, int fd);

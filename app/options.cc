@@ -10,6 +10,7 @@
 #include "dualvm/boot/firmware.h"
 #include "dualvm/interp/interpreter.h"
 #include "help.h"
+#include "named_files.h"
 #include "spelling.h"
 #include "switch_option.h"
 #include "values.h"
@@ -107,10 +108,8 @@ private:
     void add_drives(CLI::App& to, const char* group) {
         DriveOptions& drives = options_.guest.drives;
         const auto file = [&](const char* name, const char* what, std::string& path) {
-            value(to, name, "FILE", what, group, [name, &path](const std::string& text) {
-                if (text.empty()) throw CLI::ValidationError(name, "the name of the file is empty");
-                path = text;
-            });
+            value(to, name, "FILE", what, group,
+                  [name, &path](const std::string& text) { path = name_of_file(name, text); });
         };
         file("--hda", "Hard disk: an image, raw, qcow or qcow2", drives.disks[0]);
         file("--hdb", "The second hard disk", drives.disks[1]);
@@ -229,7 +228,21 @@ private:
             const std::string why = what_is_wrong_with(options_.img);
             if (!why.empty()) return wrong(why);
         }
+        if (const std::string why = what_is_wrong_with_replay(); !why.empty()) return wrong(why);
+        if (const std::string why = what_is_wrong_with_files(options_); !why.empty()) return wrong(why);
         return options_;
+    }
+    // Cases that were kept are as they are.
+    std::string what_is_wrong_with_replay() const {
+        if (options_.fuzz.replay.empty()) return "";
+        for (const char* name :
+             {"--cases", "--seed", "--minutes", "--only", "--jobs", "--regressions", "--coverage", "--json"}) {
+            if (app_.get_subcommand("fuzz")->count(name) != 0) {
+                return fmt::format(
+                    "{} goes with cases that are made: those of a FILE are run again, and told of as text", name);
+            }
+        }
+        return "";
     }
     static std::string spelling_of(const Refused& refused) {
         const std::string name = refused.name;
@@ -271,6 +284,10 @@ private:
         }
         throw CLI::ValidationError(name, fmt::format("'{}' is not one of {}", text, list));
     }
+    static const std::string& name_of_file(const char* option, const std::string& text) {
+        if (text.empty()) throw CLI::ValidationError(option, "the name of the file is empty");
+        return text;
+    }
     static unsigned repeat(const std::string& text) {
         const u64 n = checked("--repeat", parse_number(text));
         if (n == 0 || n > 1000) throw CLI::ValidationError("--repeat", fmt::format("{} is not in 1 to 1000", text));
@@ -280,12 +297,11 @@ private:
     void add_guest(CLI::App& to) {
         const char* group = "The guest";
         value(to, "--kernel", "FILE", "The guest: Multiboot, PVH, Linux bzImage or boot sector", group,
-              [this](const std::string& text) {
-                  if (text.empty()) throw CLI::ValidationError("-kernel", "the name of the file is empty");
-                  options_.guest.boot.kernel = text;
-              });
+              [this](const std::string& text) { options_.guest.boot.kernel = name_of_file("-kernel", text); });
         value(to, "--initrd", "FILE[,FILE]", "Initial RAM disk, or Multiboot modules", group,
-              [this](const std::string& text) { options_.guest.boot.initrd = boot::split_initrd(text); });
+              [this](const std::string& text) {
+                  options_.guest.boot.initrd = boot::split_initrd(name_of_file("-initrd", text));
+              });
         value(to, "--append", "TEXT", "The guest's command line", group,
               [this](const std::string& text) { options_.guest.boot.append = text; });
         value(to, "-m,--memory", "SIZE", "Memory in MiB, or as 512M, 1G (default: 128)", group,
@@ -303,10 +319,7 @@ private:
             options_.guest.triple_fault_resets = choice<bool>("--triple-fault", t, {{"stop", false}, {"reset", true}});
         });
         value(to, "--bios", "FILE", "Firmware, for a guest without -kernel (default: SeaBIOS)", group,
-              [this](const std::string& text) {
-                  if (text.empty()) throw CLI::ValidationError("-bios", "the name of the file is empty");
-                  options_.guest.boot.firmware = text;
-              });
+              [this](const std::string& text) { options_.guest.boot.firmware = name_of_file("-bios", text); });
         add_drives(to, group);
         value(to, "--boot", "ORDER", "Letters a, c, d, n, or order=,once=,menu=: see below", group,
               [this](const std::string& text) { options_.guest.order = checked("-boot", parse_boot_order(text)); });
@@ -368,13 +381,18 @@ private:
     }
 
     void add_no_opt(CLI::App& to, const char* group) {
-        value(to, "--no-opt", "LIST", "Under interp, optimisations to leave out: see below", group,
-              [this](const std::string& text) { leave_out(text); });
+        // Each time that it is given.
+        to.add_option_function<std::string>(
+              "--no-opt", [this](const std::string& text) { leave_out(text); },
+              "Under interp, optimisations to leave out: see below")
+            ->trigger_on_parse()
+            ->option_text("LIST")
+            ->group(group);
     }
 
     void add_kvm_device(CLI::App& to) {
         value(to, "--kvm-device", "PATH", "KVM's device (default: /dev/kvm)", "The engine",
-              [this](const std::string& text) { options_.engine.kvm_device = text; });
+              [this](const std::string& text) { options_.engine.kvm_device = name_of_file("--kvm-device", text); });
     }
 
     void add_limits(CLI::App& to) {
@@ -409,6 +427,7 @@ private:
         } else if (text == "text") {
             options_.screen.text = true;
         } else if (text.starts_with(kPng) && text.size() > kPng.size()) {
+            if (!options_.screen.png_path.empty()) throw CLI::ValidationError("--screen", "there can be one png:FILE");
             options_.screen.png_path = text.substr(kPng.size());
         } else {
             throw CLI::ValidationError("--screen", fmt::format("'{}' is not one of live, text, png:FILE, none", text));
@@ -456,16 +475,6 @@ private:
                             {"cpu", &log.registers},
                             {"firmware", &log.firmware}}) = true;
         }
-    }
-    // What stands between the commas; of an empty text one empty word.
-    static std::vector<std::string> comma_separated(const std::string& list) {
-        std::vector<std::string> found;
-        for (std::size_t at = 0; at <= list.size();) {
-            const std::size_t end = std::min(list.find(',', at), list.size());
-            found.push_back(list.substr(at, end - at));
-            at = end + 1;
-        }
-        return found;
     }
 
     void add_json(CLI::App& to) {
@@ -540,7 +549,7 @@ private:
             f.minutes = static_cast<double>(checked("--minutes", parse_seconds(text))) / 1e9;
         });
         value(to, "--only", "NAME[,NAME]", "Of these instructions only: add,fsqrt", group,
-              [&f](const std::string& text) { f.only = split(text); });
+              [&f](const std::string& text) { f.only = comma_separated(text); });
         value(to, "--oracle", "NAME", "native (the default) or kvm: who is right", "Oracle",
               [&f](const std::string& text) {
                   f.kvm = choice<bool>("--oracle", text, {{"native", false}, {"kvm", true}});
@@ -559,16 +568,6 @@ private:
               [&f](const std::string& text) { f.coverage = text; });
         add_json(to);
     }
-    static std::vector<std::string> split(const std::string& list) {
-        std::vector<std::string> words;
-        for (std::size_t at = 0; at <= list.size();) {
-            const std::size_t end = std::min(list.find(',', at), list.size());
-            words.push_back(list.substr(at, end - at));
-            at = end + 1;
-        }
-        return words;
-    }
-
     void add_color(CLI::App& to) {
         value(to, "--color", "WHEN", "auto (the default), always or never", "Options", [this](const std::string& text) {
             options_.color = choice<ColorChoice>(

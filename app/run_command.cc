@@ -103,7 +103,11 @@ int conclude(const RunResult& result, Guest& guest, const EngineChoice& choice, 
         messages.note("the guest wrote to its screen and not to its serial port: --screen=text shows the screen");
     }
     if (options.statistics) messages.plain(statistics_text(result, guest));
-    if (json.wanted()) check(json.write(run_json(result, guest, choice, options)));
+    if (json.wanted()) {
+        Json report = run_json(result, guest, choice, options);
+        report["status"] = status;
+        check(json.write(report));
+    }
     return status;
 }
 

@@ -9,6 +9,10 @@
 
 namespace dualvm::app {
 
+namespace {
+constexpr std::size_t kLongestFirmwareLine = 4096;
+}
+
 Expected<std::unique_ptr<RunLog>> RunLog::open(const LogOptions& options) {
     auto log = std::unique_ptr<RunLog>(new RunLog(options));
     if (!options.path.empty()) {
@@ -79,11 +83,15 @@ void RunLog::exit(const Exit& e) {
     line(text);
 }
 
+void RunLog::firmware_line() { line("firmware: " + printable(std::exchange(firmware_line_, {}))); }
+
 void RunLog::firmware(u8 byte) {
     if (byte == '\n') {
-        line("firmware: " + std::exchange(firmware_line_, {}));
+        firmware_line();
     } else if (byte != '\r') {
         firmware_line_ += static_cast<char>(byte);
+        // Anybody may write to firmware's port, and without an end.
+        if (firmware_line_.size() >= kLongestFirmwareLine) firmware_line();
     }
 }
 
@@ -95,6 +103,7 @@ void RunLog::ended(const CpuFile& cpu) {
 }
 
 Expected<void> RunLog::finish() {
+    if (!firmware_line_.empty()) firmware_line();
     if (machine_ != nullptr) machine_->observe_exits({});
     tap_.reset();
     if (file_) return file_->commit();

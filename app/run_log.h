@@ -30,6 +30,7 @@ private:
     explicit RunLog(const LogOptions& options) : options_(options) {}
     void line(std::string_view text);
     void exit(const Exit& exit);
+    void firmware_line();
 
     LogOptions options_;
     std::optional<OutputFile> file_;

@@ -22,12 +22,12 @@ bool TextOutput::line(std::string_view text) {
     buffer_ += text;
     buffer_ += '\n';
     if (buffer_.size() >= kBuffer) flush();
-    return result_.has_value();
+    return result_.has_value() && !file_failed_;
 }
 
 void TextOutput::flush() {
     if (file_) {
-        file_->write(buffer_);  // commit() tells
+        file_failed_ = !file_->write(buffer_);  // commit() tells why
     } else if (result_) {
         result_ = print(buffer_);
     }

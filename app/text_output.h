@@ -24,6 +24,7 @@ private:
     std::optional<OutputFile> file_;
     std::string buffer_;
     Expected<void> result_;
+    bool file_failed_ = false;
 };
 
 }  // namespace dualvm::app

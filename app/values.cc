@@ -63,7 +63,8 @@ Parsed<u64> parse_disk_size(std::string_view text) {
     std::string_view rest = d.rest;
     double fraction = 0;
     if (rest.starts_with('.')) {
-        const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), fraction);
+        const auto [end, error] =
+            std::from_chars(rest.data(), rest.data() + rest.size(), fraction, std::chars_format::fixed);
         if (error != std::errc{}) return wrong();
         rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
     }
@@ -121,11 +122,12 @@ Parsed<std::string> boot_letters(std::string_view text) {
 
 Parsed<BootOrder> parse_boot_order(std::string_view text) {
     BootOrder result;
-    if (text.find('=') == std::string_view::npos) {
-        auto letters = boot_letters(text);
+    // As QEMU: the first may come without its name.
+    if (const std::string_view first = text.substr(0, text.find(',')); first.find('=') == std::string_view::npos) {
+        auto letters = boot_letters(first);
         if (!letters) return tl::unexpected(letters.error());
         result.order = *letters;
-        return result;
+        text.remove_prefix(std::min(first.size() + 1, text.size()));
     }
     while (!text.empty()) {
         const std::string_view part = text.substr(0, text.find(','));
@@ -146,9 +148,20 @@ Parsed<BootOrder> parse_boot_order(std::string_view text) {
     return result;
 }
 
+std::vector<std::string> comma_separated(std::string_view list) {
+    std::vector<std::string> found;
+    for (std::size_t at = 0; at <= list.size();) {
+        const std::size_t end = std::min(list.find(',', at), list.size());
+        found.emplace_back(list.substr(at, end - at));
+        at = end + 1;
+    }
+    return found;
+}
+
 Parsed<std::vector<u8>> parse_hex_bytes(std::string_view text) {
-    const auto wrong = [&] {
-        return tl::unexpected(fmt::format("'{}' is not a list of bytes: \"0f a2\", 0fa2 and \"0x0f, 0xa2\" are", text));
+    const auto wrong = [given = text] {
+        return tl::unexpected(
+            fmt::format("'{}' is not a list of bytes: \"0f a2\", 0fa2 and \"0x0f, 0xa2\" are", given));
     };
     std::vector<u8> bytes;
     while (true) {

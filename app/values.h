@@ -29,10 +29,13 @@ Parsed<u64> parse_disk_size(std::string_view text);
 Parsed<u64> parse_number(std::string_view text);
 // "10", "0.5": seconds, more than 0.
 Parsed<Nanoseconds> parse_seconds(std::string_view text);
-// -boot: "d", "cad", "order=cad,once=d,menu=on".
+// -boot: "d", "cad", "d,menu=on", "order=cad,once=d,menu=on".
 Parsed<BootOrder> parse_boot_order(std::string_view text);
 // "0f a2", "0fa2", "0x0f,0xa2": bytes.
 Parsed<std::vector<u8>> parse_hex_bytes(std::string_view text);
+
+// What stands between the commas; of an empty text one empty word.
+std::vector<std::string> comma_separated(std::string_view list);
 
 // The candidate that is most like `word`; empty if none is like it.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);

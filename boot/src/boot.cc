@@ -113,7 +113,9 @@ Expected<BootReport> boot_guest(Machine& machine, const BootConfig& config) {
         .name = config.kernel, .kernel = *kernel, .modules = {}, .append = config.append, .protocol = config.protocol};
     std::vector<std::vector<u8>> files;
     for (const std::string& module : config.initrd) {
-        auto file = read_image_file(module.substr(0, module.find(' ')), "initrd", machine.vmem().ram_size());
+        // Behind a Multiboot module's name there may be a text for the guest.
+        const std::string path = is_linux(image.kernel) ? module : module.substr(0, module.find(' '));
+        auto file = read_image_file(path, "initrd", machine.vmem().ram_size());
         if (!file) return tl::unexpected(file.error());
         files.push_back(std::move(*file));
         image.modules.push_back({.text = module, .bytes = files.back()});

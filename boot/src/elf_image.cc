@@ -128,6 +128,9 @@ u64 physical_entry(const ElfImage& elf) {
 }
 
 std::optional<std::span<const u8>> find_note(const ElfImage& elf, std::string_view owner, u32 type) {
+    // Segments may overlap: without a limit, a file could have each of thousands be walked from end to end.
+    constexpr unsigned kMostNotes = 1u << 16;
+    unsigned notes = 0;
     for (const ElfSegment& segment : elf.notes) {
         const u64 alignment = segment.alignment == 8 ? 8 : 4;
         auto aligned = [&](u64 size) { return (size + alignment - 1) / alignment * alignment; };
@@ -136,6 +139,7 @@ std::optional<std::span<const u8>> find_note(const ElfImage& elf, std::string_vi
             const auto name_size = load<u32>(segment.bytes, at), contents_size = load<u32>(segment.bytes, at + 4);
             const auto note_type = load<u32>(segment.bytes, at + 8);
             if (!note_type) break;
+            if (++notes > kMostNotes) return std::nullopt;
             const u64 name_at = at + 12, contents_at = at + aligned(12 + u64{*name_size});
             if (contents_at > segment.bytes.size() || segment.bytes.size() - contents_at < *contents_size) break;
             const auto note_name = segment.bytes.subspan(name_at, *name_size);

@@ -18,6 +18,7 @@ constexpr unsigned kFewestClusterBits = 9, kMostClusterBits = 21;
 constexpr unsigned kMostRefcountOrder = 6;
 constexpr u64 kMostSnapshots = 65536;  // as in QEMU
 constexpr u64 kMostSnapshotExtra = 1024;
+constexpr u64 kLongestSnapshotTable = u64{64} << 20;  // as QEMU, which refuses longer ones
 constexpr u64 kSnapshotEntryBytes = 40;
 
 // Header extensions.
@@ -123,6 +124,9 @@ Expected<void> read_snapshots(File& file, u64 file_size, Qcow2Header& header) {
         snapshot.info.id = std::move(*id);
         snapshot.info.name = std::move(*name);
         at += id_length + name_length;
+        if (at - header.snapshots_offset > kLongestSnapshotTable) {
+            return refused(file, fmt::format("its snapshot table has more than {} MiB", kLongestSnapshotTable >> 20));
+        }
         l1_bytes += snapshot.l1_entries * 8;
         // Every snapshot has an L1 table of its own: together they cannot be larger than the file.
         if (snapshot.l1_entries > kQcow2LongestL1 / 8 || snapshot.l1_offset % header.cluster_size() != 0 ||

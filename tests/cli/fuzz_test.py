@@ -73,6 +73,14 @@ class Runs(CliTest):
         self.assertIn("64/add/r32, r32", coverage)
         self.assertGreaterEqual(sum(coverage.values()), 200)
 
+    def test_kept_cases_are_run_as_they_are(self):
+        for option in ("--json=-", "--seed=2", "--coverage=x", "--cases=3"):
+            with self.subTest(option=option):
+                self.assert_refused(fuzz("case.json", option), USAGE, option.split("=")[0])
+
+    def test_a_folder_that_is_not_there_is_known_before_any_work(self):
+        self.assert_refused(fuzz("--cases=100000000", "--regressions=/none"), BAD_IMAGE, "/none")
+
     def test_a_file_that_cannot_be_written(self):
         result = fuzz("--cases=1", "--only=nop", "--coverage=/none/x")
         self.assert_status(result, BAD_IMAGE)

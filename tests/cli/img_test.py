@@ -92,6 +92,16 @@ class Create(Images):
             self.assert_refused(img("create", path, "1M"), BAD_IMAGE, "in use")
         self.assertEqual(os.listdir(self.folder), ["image"])
 
+    def test_options_may_come_one_by_one(self):
+        path = self.create("image", "-f", "qcow2", "-o", "cluster_size=4096", "-o", "compat=0.10", "1M")
+        info = json.loads(img("info", "--json=-", path).stdout)
+        self.assertEqual((info["cluster_size"], info["version"]), (4096, 2))
+
+    def test_a_size_is_no_power_of_ten(self):
+        for size in ("1.5e3K", "1.5e300G"):
+            with self.subTest(size=size):
+                self.assert_refused(img("create", self.path("image"), size), USAGE, size)
+
     def test_a_folder_that_is_not_there(self):
         self.assert_refused(img("create", "/none/image", "1M"), BAD_IMAGE, "/none/image")
 

@@ -68,6 +68,9 @@ private:
     std::string name_;
 };
 
+// An error if the file at `path` is an image that a dualvm or QEMU has open: who replaces a file asks before.
+Expected<void> check_unused(const std::string& path);
+
 // Bytes in memory; growing past `limit` fails as a full disk does.
 class MemoryFile final : public File {
 public:
