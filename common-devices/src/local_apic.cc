@@ -309,6 +309,12 @@ bool LocalApic::accept(u8 vector, bool level_triggered) {
     return true;
 }
 
+// An NMI watchdog: the timer's interrupts come to LINT0 (nothing is at LINT1 here).
+bool LocalApic::may_raise_nmi() const {
+    const u32 lint0 = lvt_[kLint0];
+    return enabled() && (lint0 & kMasked) == 0 && mode_of(lint0) == apic_delivery::Nmi;
+}
+
 bool LocalApic::take(u8 delivery_mode, u8 vector, bool level_triggered) {
     switch (delivery_mode) {
         case apic_delivery::Fixed:

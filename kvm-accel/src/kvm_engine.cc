@@ -75,7 +75,14 @@ private:
         exit.text = std::move(text);
         return exit;
     }
+    // What KVM refuses to be told: nothing is wrong with an instruction, the host cannot go on with this guest.
+    static Exit failure(const Error& error) {
+        Exit exit = failure(error.text);
+        exit.status = error.status;
+        return exit;
+    }
     Exit failed(std::string text) { return counted(failure(std::move(text))); }
+    Exit failed(const Error& error) { return counted(failure(error)); }
     Expected<void> rebuild_slots();
     bool set_single_step(bool on);
     bool wakes_up();
@@ -113,6 +120,7 @@ private:
     bool access_pending_ = false;
     bool halted_ = false;
     bool single_stepping_ = false;
+    bool push_failed_ = false;      // the vCPU does not have the state that it was to have
     std::optional<Exit> deferred_;  // a failure met outside of run(), for the next run() to return
 };
 
@@ -148,7 +156,8 @@ void KvmEngine::inject_events() {
 }
 
 bool KvmEngine::set_single_step(bool on) {
-    if (on == single_stepping_) return true;
+    // Each time: KVM steps with RFLAGS.TF on CPUs, and forgets that one when registers are set and in handlers.
+    if (!on && !single_stepping_) return true;
     kvm_guest_debug debug{};
     if (on) debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
     if (ioctl(vcpu_.fd(), KVM_SET_GUEST_DEBUG, &debug) < 0) return false;
@@ -210,9 +219,9 @@ Exit KvmEngine::run(const Budget& budget) {
         if (kicker_.take_kick()) return of_kind(ExitKind::Kicked);
         if (machine_.attention()) return of_kind(ExitKind::Attention);
         if (machine_.vmem().map_generation() != seen_map_generation_) {
-            if (auto built = rebuild_slots(); !built) return failed(built.error().text);
+            if (auto built = rebuild_slots(); !built) return failed(built.error());
         }
-        if (auto held = hold_shadows(); !held) return failed(held.error().text);
+        if (auto held = hold_shadows(); !held) return failed(held.error());
         if (halted_ && !wakes_up()) return of_kind(ExitKind::Halt);
         coalesced_.follow(machine_.vio());
         inject_events();
@@ -256,11 +265,12 @@ void KvmEngine::finish_access() {
         // A kick in between is not lost: take_kick() remembers it, immediate_exit is only its bell.
         run.immediate_exit = 1;
         const int result = ioctl(vcpu_.fd(), KVM_RUN, 0);
+        const int error = errno;
         run.immediate_exit = 0;
         handle_coalesced();
         if (result < 0) {
-            if (errno != EINTR && errno != EAGAIN) {
-                deferred_ = failure(fmt::format("KVM_RUN, to complete an access, failed: {}", std::strerror(errno)));
+            if (error != EINTR && error != EAGAIN) {
+                deferred_ = failure(fmt::format("KVM_RUN, to complete an access, failed: {}", std::strerror(error)));
             }
             return;
         }
@@ -294,8 +304,9 @@ void KvmEngine::leave_apic_registers() {
 
 void KvmEngine::transfer_in(Groups groups) {
     finish_access();
+    if (push_failed_) return;  // the guest's state is CpuFile's alone
     auto done = transfer_.pull(vcpu_, machine_.cpu(), groups);
-    if (!done) deferred_ = failure(done.error().text);
+    if (!done) deferred_ = failure(done.error());
     if (any(groups & Groups::Events)) machine_.cpu().events.halted = halted_;
     if (any(groups & Groups::Control)) machine_.cpu().control.cr8 = machine_.cr8().value_or(machine_.cpu().control.cr8);
 }
@@ -304,8 +315,11 @@ void KvmEngine::transfer_out(Groups groups) {
     const CpuFile& cpu = machine_.cpu();
     finish_access();
     if (auto done = transfer_.push(vcpu_, cpu, groups); !done) {
-        deferred_ = failure(done.error().text);
+        deferred_ = failure(done.error());
         deferred_->rip = cpu.general.rip;
+        push_failed_ = true;
+    } else if (groups == Groups::All) {
+        push_failed_ = false;
     }
     // kvm_run speaks of the state at the last exit; whether an interrupt is possible now is known from the new one.
     kvm_run& run = vcpu_.run();
@@ -335,7 +349,7 @@ void KvmEngine::push(Groups groups) {
     // Another engine may have run since, and have changed page tables: also those that are in use again only once the
     // guest has turned paging on. Now, and not when it is entered: a hand-over is not part of anybody's time.
     if (any(groups & Groups::Control)) shadows_hold_ = false;
-    if (auto held = hold_shadows(); !held && !deferred_) deferred_ = failure(held.error().text);
+    if (auto held = hold_shadows(); !held && !deferred_) deferred_ = failure(held.error());
 }
 
 Expected<void> KvmEngine::hold_shadows() {
@@ -410,6 +424,7 @@ Expected<std::unique_ptr<Engine>> make(Machine& machine, KvmOptions options) {
     const bool stays_at_failures = vm->exit_on_emulation_failure();
     auto vcpu = KvmVcpu::create(*device, *vm);
     if (!vcpu) return tl::unexpected(vcpu.error());
+    vcpu->hide_paravirtual_msrs();
     if (auto set = set_cpuid(*device, *vcpu, machine.cpu_model(), options.cpuid_differences); !set) {
         return tl::unexpected(set.error());
     }

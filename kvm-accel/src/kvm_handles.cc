@@ -63,11 +63,20 @@ int KvmDevice::capability(u64 number) const {
 
 Expected<KvmVm> KvmVm::create(const KvmDevice& device) {
     KvmVm vm;
-    vm.fd_ = FileDescriptor(ioctl(device.fd(), KVM_CREATE_VM, 0));
+    // A signal that is there already ends it: whoever is meant by that hears of it, and the VM is made all the same.
+    int fd = -1;
+    do fd = ioctl(device.fd(), KVM_CREATE_VM, 0);
+    while (fd < 0 && errno == EINTR);
+    vm.fd_ = FileDescriptor(fd);
     if (vm.fd() < 0) return ioctl_error("KVM_CREATE_VM");
-    // Intel CPUs without unrestricted guest mode run real mode by help of three pages that no guest memory may overlap;
-    // this address is below the BIOS's at the end of 4 GiB.
-    constexpr u64 kTssAddress = 0xfffbd000;
+    // Intel CPUs without unrestricted guest mode run real mode by help of four pages that no guest memory may overlap:
+    // above the APICs, and below firmware of whatever size, as QEMU has them.
+    u64 identity_map = 0xfeffc000;
+    constexpr u64 kTssAddress = 0xfeffd000;
+    if (vm.capability(KVM_CAP_SET_IDENTITY_MAP_ADDR) != 0 &&
+        ioctl(vm.fd(), KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0) {
+        return ioctl_error("KVM_SET_IDENTITY_MAP_ADDR");
+    }
     if (vm.capability(KVM_CAP_SET_TSS_ADDR) != 0 && ioctl(vm.fd(), KVM_SET_TSS_ADDR, kTssAddress) < 0) {
         return ioctl_error("KVM_SET_TSS_ADDR");
     }
@@ -97,6 +106,13 @@ Expected<KvmVcpu> KvmVcpu::create(const KvmDevice& device, const KvmVm& vm) {
     vcpu.run_ = static_cast<kvm_run*>(p);
     vcpu.run_size_ = static_cast<std::size_t>(size);
     return vcpu;
+}
+
+void KvmVcpu::hide_paravirtual_msrs() {
+    kvm_enable_cap enable{};
+    enable.cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID;
+    enable.args[0] = 1;
+    ioctl(fd(), KVM_ENABLE_CAP, &enable);
 }
 
 KvmVcpu::KvmVcpu(KvmVcpu&& other) noexcept

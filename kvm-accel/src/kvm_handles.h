@@ -62,6 +62,9 @@ public:
     KvmVcpu& operator=(KvmVcpu&&) = delete;
     int fd() const { return fd_.get(); }
     kvm_run& run() { return *run_; }
+    // KVM's own MSRs (11h, 12h, 4B564D00h and up), which it lets guests write that were never told of them: #GP, where
+    // KVM_CAP_ENFORCE_PV_FEATURE_CPUID (Linux 5.10) can make them so. Before CPUID is set.
+    void hide_paravirtual_msrs();
 
 private:
     KvmVcpu() = default;

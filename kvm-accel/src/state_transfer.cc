@@ -224,6 +224,8 @@ void to_sregs(Sregs& to, const CpuFile& cpu, Groups groups) {
         to.cr8 = c.cr8;
         to.efer = c.efer;
     }
+    // Outside of IA-32e mode CPUs ignore CS.L (SDM vol. 3A, 3.4.5); KVM takes it for 64-bit code, and refuses that.
+    if ((to.efer & efer::LMA) == 0) to.cs.l = 0;
 }
 
 // Some hosts' KVM cannot give a guest 32-bit paging: it says nothing, and turns paging off.
@@ -325,12 +327,23 @@ Expected<void> StateTransfer::pull_msrs(KvmVcpu& vcpu, CpuFile& cpu) const {
     return {};
 }
 
+namespace {
+
+// IA32_MCi_CTL: any set of errors to report may be written (SDM vol. 3B, 15.3.2.1). KVM takes none or all, and has no
+// errors to report.
+u64 as_kvm_takes_it(u32 index, u64 value) {
+    const bool control = index >= msr::MachineCheck0 && index <= msr::MachineCheckLast && index % 4 == 0;
+    return control && value != 0 ? ~u64{0} : value;
+}
+
+}  // namespace
+
 Expected<void> StateTransfer::push_msrs(KvmVcpu& vcpu, const CpuFile& cpu) const {
     MsrList list(msrs_.size() + 2);
     CpuFile copy = cpu;
     list.add(msr_entry(msr::Tsc, cpu.msrs.tsc));
     list.add(msr_entry(msr::ApicBase, cpu.msrs.apic_base));
-    for (u32 index : msrs_) list.add(msr_entry(index, *plain_msr(copy, index)));
+    for (u32 index : msrs_) list.add(msr_entry(index, as_kvm_takes_it(index, *plain_msr(copy, index))));
     return transfer_msrs(vcpu.fd(), kSetMsrs, list, "KVM_SET_MSRS");
 }
 

@@ -173,10 +173,11 @@ private:
             if ((machine_.interrupt_pending() && interruptible) || (nmi && !events.nmi_masked)) return std::nullopt;
             const Nanoseconds deadline = machine_.clock().next_deadline();
             const bool input = hooks_.input_possible && hooks_.input_possible();
-            if (!interruptible || (!machine_.clock().can_wake_guest() && !input)) {
+            const bool wakeable = interruptible || (machine_.may_raise_nmi() && !events.nmi_masked);
+            if (!wakeable || (!machine_.clock().can_wake_guest() && !input)) {
                 return ended(ExitStatus::Clean, "halted",
-                             interruptible ? "the guest halted with nothing left that could wake it"
-                                           : "the guest halted with interrupts disabled");
+                             wakeable ? "the guest halted with nothing left that could wake it"
+                                      : "the guest halted with interrupts disabled");
             }
             const Nanoseconds now = elapsed();
             if (auto over = host_limit(now)) return over;

@@ -305,10 +305,9 @@ u64 SwitchingEngine::progress(const Exit& exit) {
 Budget SwitchingEngine::part_of(const Budget& budget, u64 left, Nanoseconds deadline, Nanoseconds now) const {
     Budget part{.instructions = left, .until = until()};
     if (stepping()) {
-        part.instructions = 1;  // and the host's clock is looked at here
-        return part;
-    }
-    if (armed() != nullptr && armed()->kind == SwitchCondition::Kind::Instructions && !fired_) {
+        part.instructions = 1;
+        if (exact_) return part;  // the host's clock is looked at here
+    } else if (armed() != nullptr && armed()->kind == SwitchCondition::Kind::Instructions && !fired_) {
         part.instructions = std::min(left, *armed()->value - done_);
     }
     const Nanoseconds end = std::min(deadline, due_);

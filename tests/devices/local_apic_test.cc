@@ -392,6 +392,15 @@ TEST_F(Apic, AFixedInterruptOfAPinIsByEdgeOrByLevel) {
     EXPECT_FALSE(apic.pending());
 }
 
+TEST_F(Apic, Lint0InNmiModeMayWakeACpuThatTakesNoInterrupts) {
+    constexpr u32 kNmi = 4 << 8;
+    EXPECT_FALSE(machine->may_raise_nmi());
+    write(kLint0, kNmi);
+    EXPECT_TRUE(machine->may_raise_nmi());
+    write(kLint0, kMasked | kNmi);
+    EXPECT_FALSE(machine->may_raise_nmi());
+}
+
 TEST_F(Apic, Lint1CanBeNmi) {
     IrqLine lint1 = apic.lint(1);
     write(kLint1, 0x400);

@@ -32,6 +32,20 @@ TEST_F(Run, PortWritesOfEverySizeReachTheDevice) {
     EXPECT_EQ(count(*engine, ExitKind::Halt), 1u);
 }
 
+// CPUID does not speak of KVM's own MSRs: to a guest there are none.
+TEST_F(Run, ParavirtualMsrsAreNotThere) {
+    real_mode({0x0f, 0x30, 0xf4});                     // wrmsr;  hlt
+    machine->vmem().write_value<u32>(13 * 4, 0x5000);  // the vector of #GP: 0000:5000
+    machine->vmem().write_value<u16>(0x5000, 0xf490);  // nop;  hlt
+    cpu().general.gpr[RCX] = 0x4b564d01;
+    cpu().general.gpr[RAX] = 0x8001;
+    cpu().general.gpr[RDX] = 0;
+    START_ENGINE();
+    EXPECT_EQ(run_on().kind, ExitKind::Halt);
+    engine->pull(Groups::All);
+    EXPECT_EQ(cpu().general.rip, 0x5002u);
+}
+
 TEST_F(Run, PortReadReachesTheRegister) {
     real_mode({0xec, 0xf4});  // in al, dx;  hlt
     cpu().general.gpr[RDX] = kPort;

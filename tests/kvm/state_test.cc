@@ -127,6 +127,37 @@ TEST_F(State, DebugRegisters) {
     }
 }
 
+// What the interpreter lets a guest have and CPUs ignore KVM would refuse.
+TEST_F(State, ALongCodeSegmentOutsideOfLongModeIsTaken) {
+    real_mode({0xf4});
+    cpu().segments.seg[CS].access |= Segment::L;
+    START_ENGINE();
+    EXPECT_EQ(run_on().kind, ExitKind::Halt);
+}
+
+TEST_F(State, AnyMachineCheckControlIsTaken) {
+    real_mode({0xf4});
+    START_ENGINE();
+    cpu().msrs.machine_check[0] = 5;
+    engine->push(Groups::Msrs);
+    EXPECT_EQ(run_on().kind, ExitKind::Halt);
+}
+
+// No CPU has all bits of CR4.
+TEST_F(State, WhatKvmRefusesEndsAsAnEngineThatIsNotAvailableAndStaysInCpuFile) {
+    real_mode({0xf4});
+    START_ENGINE();
+    cpu().control.cr4 = ~u64{0};
+    cpu().general.gpr[RBX] = 0x1234;
+    engine->push(Groups::All);
+    const Exit exit = run_on();
+    ASSERT_EQ(exit.kind, ExitKind::Failure);
+    EXPECT_EQ(exit.status, ExitStatus::EngineUnavailable);
+    engine->pull(Groups::All);
+    EXPECT_EQ(cpu().general.gpr[RBX], 0x1234u);
+    EXPECT_EQ(cpu().control.cr4, ~u64{0});
+}
+
 TEST_F(State, ModelSpecificRegisters) {
     long_mode();
     START_ENGINE();

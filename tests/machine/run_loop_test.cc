@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 namespace dualvm {
 namespace {
 
@@ -125,6 +127,26 @@ TEST_F(RunLoop, HltInAnNmiHandlerWaitsForMoreThanAnNmi) {
     Monotonous engine([] { return Exit{.kind = ExitKind::Halt}; });
     EXPECT_EQ(run_loop(*virtual_machine, engine, limits, hooks).reason, "halted");
     EXPECT_EQ(ticks, 1u);
+}
+
+// SDM vol. 2A, "HLT": an NMI wakes the CPU whatever IF is, and a watchdog's comes with time.
+TEST_F(RunLoop, HltWithInterruptsDisabledWaitsForATimerThatIsAnNmi) {
+    class Watchdog final : public InterruptSource {
+        bool pending() const override { return false; }
+        u8 acknowledge() override { return 0; }
+        bool may_raise_nmi() const override { return true; }
+    } watchdog;
+    auto virtual_machine = *Machine::create({.memory_mebibytes = 1, .clock = ClockKind::Virtual});
+    virtual_machine->set_interrupt_source(&watchdog);
+    Timer timer(virtual_machine->clock(), [&] { virtual_machine->raise_nmi(); });
+    timer.arm(1'000'000);
+    Monotonous engine([&] {
+        EventGroup& events = virtual_machine->cpu().events;
+        if (!std::exchange(events.nmi_pending, false)) return Exit{.kind = ExitKind::Halt};
+        virtual_machine->request({.kind = RequestKind::PowerOff});
+        return Exit{.kind = ExitKind::Attention};
+    });
+    EXPECT_EQ(run_loop(*virtual_machine, engine, limits, hooks).reason, "power-off");
 }
 
 TEST_F(RunLoop, AGuestThatDoesNothingButPortAccessesGetsItsInput) {

@@ -218,8 +218,9 @@ void UserMode::fill_registers(const CpuFile& cpu) {
     // way that its CR0.NE asks for (SDM vol. 1, 8.7).
     s.cr0 |= cr0::NE;
     s.cr3 = root_;
-    // CR3 has no PCID here; what else the guest has turned on is as it is for its programs.
-    s.cr4 &= ~cr4::PCIDE;
+    // CR3 has no PCID here; what else the guest has turned on is as it is for its programs, but for what no program can
+    // tell, which KVM may not have.
+    s.cr4 &= ~(cr4::PCIDE | cr4::SMEP | cr4::SMAP | cr4::MCE);
     s.cr8 = 0;  // without an interrupt of its own there is nothing to hold back
     s.efer |= efer::SCE;
     s.apic_base = apic_base_;

@@ -41,6 +41,9 @@ public:
     // The INTA cycle: returns the vector and moves the request into service.
     virtual u8 acknowledge() = 0;
 
+    // Whether a request that comes may be made an NMI: then the CPU wakes though it takes no interrupts.
+    virtual bool may_raise_nmi() const { return false; }
+
     // What the CPU has of a local APIC in its own registers; a controller without one has none of it.
     // CR8: the task priority class, bits 4-7 of the APIC's TPR (SDM vol. 3A, 10.8.6.1).
     virtual std::optional<u8> task_priority_class() const { return std::nullopt; }

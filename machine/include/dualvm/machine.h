@@ -54,6 +54,7 @@ public:
     // The interrupt controller; a machine without one never interrupts.
     void set_interrupt_source(InterruptSource* source) { interrupts_ = source; }
     InterruptSource* interrupt_source() const { return interrupts_; }
+    bool may_raise_nmi() const { return interrupts_ != nullptr && interrupts_->may_raise_nmi(); }
     bool interrupt_pending() const { return interrupts_ != nullptr && interrupts_->pending(); }
     u8 acknowledge_interrupt() { return interrupts_->acknowledge(); }
 

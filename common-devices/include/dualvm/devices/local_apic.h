@@ -48,6 +48,7 @@ public:
 
     bool pending() const override { return intr_; }
     u8 acknowledge() override;
+    bool may_raise_nmi() const override;
     std::optional<u8> task_priority_class() const override { return static_cast<u8>(tpr_ >> 4); }
     void set_task_priority_class(u8 value) override;
     void set_apic_base(u64 value) override;
