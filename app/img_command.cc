@@ -77,8 +77,8 @@ std::string formatting(const std::string& path, const storage::CreateOptions& op
 Expected<void> create(const ImgOptions& options) {
     storage::CreateOptions create = options.create;
     create.size = options.size.value_or(0);
-    std::unique_ptr<storage::Image>
-        backing;  // open to the end: what is behind the new image is not to be replaced by it
+    // Open to the end: what is behind the new image is not to be replaced by it.
+    std::unique_ptr<storage::Image> backing;
     if (!create.backing_file.empty()) {
         const std::string path = storage::backing_path(options.file, create.backing_file);
         std::error_code ignored;

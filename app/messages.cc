@@ -50,20 +50,21 @@ Expected<void> print(std::string_view text) {
 
 Messages::Messages(ColorChoice color) : color_(wants_color(color, STDERR_FILENO)) {}
 
-std::string printable(std::string text) {
-    const auto obeyed = [](char c) {
-        return (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+std::string printable(std::string text, Lines lines) {
+    const auto obeyed = [lines](char c) {
+        return (static_cast<unsigned char>(c) < 0x20 && (c != '\n' || lines == Lines::One)) || c == 0x7f;
     };
     std::replace_if(text.begin(), text.end(), obeyed, '?');
     return text;
 }
 
 void Messages::error(std::string_view text) const {
-    plain(fmt::format("{}dualvm:{} {}\n", color_ ? "\x1b[1;31m" : "", normal(), printable(std::string(text))));
+    plain(fmt::format("{}dualvm:{} {}\n", color_ ? "\x1b[1;31m" : "", normal(),
+                      printable(std::string(text), Lines::Many)));
 }
 
 void Messages::note(std::string_view text) const {
-    plain(fmt::format("{}dualvm:{} {}\n", bold(), normal(), printable(std::string(text))));
+    plain(fmt::format("{}dualvm:{} {}\n", bold(), normal(), printable(std::string(text), Lines::Many)));
 }
 
 void Messages::plain(std::string_view text) const { write_all(STDERR_FILENO, text); }

@@ -25,9 +25,10 @@ private:
     bool color_;
 };
 
-// The same text with nothing in it that a terminal would obey but line ends and tabs: names out of images may be
-// hostile.
-std::string printable(std::string text);
+// The same text with nothing in it that a terminal would obey, but line ends if it may have some: names out of images
+// may be hostile.
+enum class Lines : u8 { One, Many };
+std::string printable(std::string text, Lines lines = Lines::One);
 
 // Whether to use color on that file descriptor.
 bool wants_color(ColorChoice choice, int fd);

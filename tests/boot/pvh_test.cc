@@ -86,5 +86,19 @@ TEST(Pvh, NotesThatRunPastTheirEndAreNotFollowed) {
     EXPECT_THAT(error_of(empty_notes), HasSubstr("without a PVH entry note"));
 }
 
+// Segments may overlap, so what a file can make a loader walk is not bounded by its size.
+TEST(Pvh, MoreNotesThanAnybodyNeedsAreNotFollowed) {
+    constexpr u64 kNotes = 0x2000, kEmptyNote = 12, kNoteHeader = 64 + 56, kFileSize = 32, kMemorySize = 40;
+    for (const auto& [empty, error] : {std::pair{60'000u, ""}, std::pair{70'000u, "without a PVH entry note"}}) {
+        Bytes image = make_pvh_elf();
+        const Bytes note(image.begin() + 0x2014, image.begin() + 0x202c);
+        image.resize(kNotes);
+        image.resize(kNotes + empty * kEmptyNote);
+        image.insert(image.end(), note.begin(), note.end());
+        for (u64 field : {kFileSize, kMemorySize}) put(image, kNoteHeader + field, u64{image.size() - kNotes});
+        EXPECT_THAT(error_of(image), HasSubstr(error)) << empty;
+    }
+}
+
 }  // namespace
 }  // namespace dualvm::boot

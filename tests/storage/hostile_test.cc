@@ -71,6 +71,16 @@ std::vector<Case> cases() {
              store_be64(&b[64], u64{1} << 40);
          },
          "snapshot table"},
+        {"qcow2_SnapshotTableHuge", q2,
+         [](std::vector<u8>& b) {
+             constexpr u64 kEntry = 40 + 2 * 0xffff + 2, kEntries = 600;  // rounded up to eight
+             const u64 table = b.size();
+             b.resize(table + kEntries * kEntry);
+             store_be32(&b[60], kEntries);
+             store_be64(&b[64], table);
+             for (u64 at = table; at < b.size(); at += kEntry) store_be32(&b[at + 12], 0xffffffff);
+         },
+         "more than 64 MiB"},
         {"qcow2_DirtyAndUnknownBits", q2, put64(72, u64{1} << 40 | 1), "'feature 40'"},
         {"qcow2_ExternalData", q2, put64(72, 4), "'external data file'"},
         {"qcow2_ExtendedL2", q2, put64(72, 16), "'extended L2 entries'"},
