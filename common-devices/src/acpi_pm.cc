@@ -48,16 +48,18 @@ u16 AcpiPm::status() const { return carries() != carries_seen_ ? kTimerEvent : 0
 
 // The SCI is a level: it stays up until the guest has cleared every enabled event.
 void AcpiPm::update() {
-    sci_.set((status() & enable_) != 0);
-    schedule();
+    const u16 events = status();  // once: the host's clock goes on
+    sci_.set((events & enable_) != 0);
+    schedule(events);
 }
 
-void AcpiPm::schedule() {
-    if (status() != 0 || (enable_ & kTimerEvent) == 0) {
+void AcpiPm::schedule(u16 events) {
+    if (events != 0 || (enable_ & kTimerEvent) == 0) {
         timer_.disarm();
         return;
     }
-    const Wide next = static_cast<Wide>(carries() + 1) << (kTimerBits - 1);
+    // Counted from the carry that was seen: another may have come just now.
+    const Wide next = static_cast<Wide>(carries_seen_ + 1) << (kTimerBits - 1);
     timer_.arm(origin_ + static_cast<Nanoseconds>((next * kNanosecondsPerSecond + kTimerHertz - 1) / kTimerHertz));
 }
 
@@ -132,7 +134,7 @@ void AcpiPm::load(ArchiveReader& in) {
     enable_ &= kEnableWritable;
     control_ &= kControlWritable;
     sci_.set(level);
-    schedule();
+    schedule(status());
     // An event that had come while the timer had not fired yet.
     if (!level && (status() & enable_) != 0) timer_.arm(machine_.clock().now());
 }

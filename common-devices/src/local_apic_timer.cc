@@ -36,19 +36,24 @@ void LocalApic::schedule() {
     if (!counting_ || (lvt_[kTimer] & kMasked) != 0 || !enabled()) return;
     const Nanoseconds period = initial_count_ * tick();
     const Nanoseconds since = machine_.clock().now() - started_;
-    if (periodic()) {
-        timer_.arm(started_ + (since / period + 1) * period);
-    } else if (since < period) {
-        timer_.arm(started_ + period);
+    // One shot is due even if its time has come meanwhile: the host's clock goes on while a register is written, and
+    // the host may have had other things to do in between.
+    timer_.arm(started_ + (periodic() ? since / period + 1 : 1) * period);
+}
+
+// Before a register of the timer changes: what has ended by now did so under the old value; without an interrupt, if it
+// was masked.
+void LocalApic::end_what_is_due() {
+    const Nanoseconds now = machine_.clock().now();
+    if (timer_.armed()) {
+        if (timer_.deadline() <= now) timer_due();
+    } else if (counting_ && !periodic() && now - started_ >= initial_count_ * tick()) {
+        counting_ = false;
     }
 }
 
-// Before a register of the timer changes: what has ended by now did so under the old value.
-void LocalApic::end_what_is_due() {
-    if (timer_.armed() && timer_.deadline() <= machine_.clock().now()) timer_due();
-}
-
 void LocalApic::timer_due() {
+    if (!periodic()) counting_ = false;
     local_interrupt(kTimer);
     schedule();
     if (timer_.armed()) timer_.arm_again(timer_.deadline());

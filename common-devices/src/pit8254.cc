@@ -39,8 +39,10 @@ Nanoseconds Pit8254::time_of(PitTick tick) const {
     return static_cast<Nanoseconds>((static_cast<Wide>(tick) * kNanosecondsPerSecond + kHertz - 1) / kHertz);
 }
 
-void Pit8254::schedule() {
-    const PitTick rise = channels_[0].next_rise(ticks());
+// From the time on at which the channel has become what it is: the host's clock goes on meanwhile, and where the rise
+// is past already, it still comes.
+void Pit8254::schedule(PitTick since) {
+    const PitTick rise = channels_[0].next_rise(since);
     if (rise == kNoTick) {
         timer_.disarm();
     } else {
@@ -54,12 +56,11 @@ void Pit8254::schedule() {
 void Pit8254::fire() {
     irq0_.lower();
     irq0_.raise();
-    schedule();
+    schedule(ticks());
     if (timer_.armed()) timer_.arm_again(timer_.deadline());
 }
 
-void Pit8254::write_control(u8 value) {
-    const PitTick now = ticks();
+void Pit8254::write_control(PitTick now, u8 value) {
     if ((value & kReadBack) == kReadBack) {
         for (unsigned i = 0; i < channels_.size(); ++i) {
             if ((value & (2u << i)) == 0) continue;
@@ -92,15 +93,16 @@ void Pit8254::write_register(u64 offset, u8 value) {
         return;
     }
     if (tick_due()) fire();  // before what is written now changes when the next one is
+    const PitTick now = ticks();
     if (offset < channels_.size()) {
-        channels_[offset].write(ticks(), value);
+        channels_[offset].write(now, value);
     } else {
-        write_control(value);
+        write_control(now, value);
     }
     const bool programs_channel0 = (value & kReadBack) == 0 && (value & kAccessMask) != 0;
     if (offset == 0 || (offset == channels_.size() && programs_channel0)) {
-        irq0_.set(channels_[0].output(ticks()));
-        schedule();
+        irq0_.set(channels_[0].output(now));
+        schedule(now);
     }
 }
 
@@ -123,13 +125,14 @@ void Pit8254::load(ArchiveReader& in) {
     in.expect("PIT ", 1);
     in.get(port61_);
     const bool level = in.get<u8>() != 0, due = in.get<u8>() != 0;
-    for (PitChannel& c : channels_) c.load(in, ticks());
+    const PitTick now = ticks();
+    for (PitChannel& c : channels_) c.load(in, now);
     if (!in.ok()) {
         reset();
         return;
     }
     irq0_.set(level);
-    schedule();
+    schedule(now);
     if (due) timer_.arm(clock_.now());
 }
 

@@ -314,6 +314,31 @@ TEST_F(Apic, ATimerThatHasEndedInterruptsWhateverIsWrittenThen) {
     }
 }
 
+// The host's clock goes on between the write and the look at when the timer ends: the more so on a busy host.
+TEST_F(Apic, AOneShotIsNotLostThoughItsTimeIsOverWhenItIsArmed) {
+    auto host_time = *Machine::create({.memory_mebibytes = 2, .clock = ClockKind::Host});
+    LocalApic apic_in_it{*host_time, pic, LocalApic::AfterReset::Architectural};
+    const auto put = [&](u64 reg, u64 value) { host_time->vio().write_mmio(base + reg, 4, value); };
+    put(kSvr, 0x1ff);
+    put(kDivide, kBy1);
+    put(kLvtTimer, 0x30);
+    put(kInitial, 1);
+    while (host_time->clock().now() < 1'000) {
+    }
+    host_time->clock().fire_due();
+    EXPECT_TRUE(apic_in_it.pending());
+}
+
+TEST_F(Apic, AOneShotThatEndsWhileItIsMaskedDoesNotInterruptLater) {
+    write(kDivide, kBy1);
+    write(kLvtTimer, kMasked | 0x30);
+    write(kInitial, 1000);
+    pass(clock, 2000);
+    write(kLvtTimer, 0x30);
+    pass(clock, 2000);
+    EXPECT_FALSE(apic.pending());
+}
+
 TEST_F(Apic, WritesJustBeforeAPeriodicTickDoNotSwallowItUnderTheHostsClock) {
     auto host_time = *Machine::create({.memory_mebibytes = 2, .clock = ClockKind::Host});
     LocalApic apic_in_it{*host_time, pic, LocalApic::AfterReset::Architectural};

@@ -7,6 +7,28 @@ namespace {
 
 enum : u64 { kCounter0, kCounter1, kCounter2, kControl, kPort61 = Pit8254::kPort61 };
 
+// A host that has a thousand things to do whenever the time has been looked at.
+class HastyClock final : public Clock {
+public:
+    Nanoseconds now() const override { return now_ += 1'000'000; }
+    bool is_virtual() const override { return false; }
+
+private:
+    mutable Nanoseconds now_ = 0;
+};
+
+TEST(PitOnABusyHost, AOneShotIsNotLostThoughItsTimeIsOverWhenItIsArmed) {
+    HastyClock clock;
+    unsigned rises = 0;
+    Pit8254 pit(clock, IrqLine([&](bool level) { rises += level ? 1 : 0; }));
+    rises = 0;
+    pit.write(kControl, 1, 0x30);  // channel 0, both bytes, mode 0
+    pit.write(kCounter0, 1, 10);
+    pit.write(kCounter0, 1, 0);
+    clock.fire_due();
+    EXPECT_EQ(rises, 1u);
+}
+
 // Channel 2 with its gate is what modes are tried on: control words B0h and up, counts at 42h.
 class Pit : public testing::Test {
 protected:

@@ -33,7 +33,7 @@ private:
     u8 read_byte(u64 offset) const;
     void write_byte(u64 offset, u8 value);
     void update();
-    void schedule();
+    void schedule(u16 events);
 
     Machine& machine_;
     IrqLine sci_;

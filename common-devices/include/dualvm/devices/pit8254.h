@@ -34,10 +34,10 @@ private:
     Nanoseconds time_of(PitTick tick) const;
     u8 read_register(u64 offset);
     void write_register(u64 offset, u8 value);
-    void write_control(u8 value);
+    void write_control(PitTick now, u8 value);
     // A rising edge has come that fire() has not been told of yet.
     bool tick_due() const { return timer_.deadline() <= clock_.now(); }
-    void schedule();
+    void schedule(PitTick since);
     void fire();
 
     Clock& clock_;
