@@ -452,15 +452,18 @@ TEST_F(Assist, ALoopOfAProgramEndsWithTheBudgetAndWithAKick) {
     program({0x48, 0xff, 0xc0, 0xeb, 0xfb});  // inc rax; jmp
     start_assisted();
     if (IsSkipped()) return;
-    EXPECT_EQ(engine->run({.host_time = 20'000'000}).kind, ExitKind::BudgetUsed);
-    engine->pull(Groups::General);
-    const u64 first = cpu().general.gpr[RAX];
-    EXPECT_GT(first, 1'000'000u);  // at the CPU's speed
+    // Making the VM counts as well, and a busy host may leave nothing of a budget: as many as it takes.
+    const auto run_beyond = [this](u64 count) {
+        while (cpu().general.gpr[RAX] <= count) {
+            ASSERT_EQ(engine->run({.host_time = 20'000'000}).kind, ExitKind::BudgetUsed);
+            engine->pull(Groups::General);
+        }
+    };
+    run_beyond(1'000'000);
     engine->kick();
     EXPECT_EQ(engine->run({}).kind, ExitKind::Kicked);
-    EXPECT_EQ(engine->run({.host_time = 5'000'000}).kind, ExitKind::BudgetUsed);
     engine->pull(Groups::General);
-    EXPECT_GT(cpu().general.gpr[RAX], first);
+    run_beyond(cpu().general.gpr[RAX]);
 }
 
 TEST_F(Assist, AnInterruptReachesTheGuestsHandler) {
