@@ -20,13 +20,37 @@ static void put_function(unsigned long at, uint8_t answer) {
     for (unsigned i = 0; i < sizeof second_half; ++i) page[0x80 + i] = second_half[i];
 }
 
+// At the end of a page, two entries to one function that gives 9 too; with 0 it goes on with the function at the
+// beginning of the next page, from the first entry by a jump, from the second by going on.
+enum { kJumpsOn = 0xff0, kRunsOn = 0xffc };
+static void put_edge(unsigned long at) {
+    static const uint8_t code[] = {0x85, 0xff, 0x74, 0x0c,               // test edi, edi; jz 1000h
+                                   0xb8, 9,    0,    0,    0,    0xc3,   // mov eax, 9; ret
+                                   0x90, 0x90, 0x85, 0xff, 0x75, 0xf4};  // test edi, edi; jnz to the mov
+    volatile uint8_t* const edge = (volatile uint8_t*)(at + kJumpsOn);
+    for (unsigned i = 0; i < sizeof code; ++i) edge[i] = code[i];
+}
+
 static uint32_t call(unsigned long at, uint32_t first_half) { return ((uint32_t(*)(uint32_t))at)(first_half); }
 
 static void set_page(uint64_t page) { ((volatile uint64_t*)table)[0] = page | kRights; }
+static void set_next_page(uint64_t page) {
+    ((volatile uint64_t*)table)[1] = page | kRights;
+    invalidate_page((void*)(kWindow + 0x1000));
+}
+
+// Both ways of a branch are gone; then the page at the end of one becomes another, and the other way is gone first.
+static uint32_t after_the_other_way(unsigned long entry) {
+    set_next_page(kOther);
+    for (unsigned i = 0; i < 3; ++i) (void)call(kWindow + entry, i % 2);
+    set_next_page(kElsewhere);
+    return call(kWindow + entry, 1) == 9 ? call(kWindow + entry, 0) : 0;
+}
 
 int guest_main(void) {
     serial_open();
     put_function(kPage, 1);
+    put_edge(kPage);
     put_function(kOther, 2);
     put_function(kElsewhere, 3);
     for (unsigned i = 1; i < 512; ++i) table[i] = kElsewhere | kRights;
@@ -46,5 +70,10 @@ int guest_main(void) {
     set_page(kOther);
     write_cr3(read_cr3());
     check_equal("after MOV CR3: the same", call(kWindow, 0), 2);
+
+    set_page(kPage);
+    write_cr3(read_cr3());
+    check_equal("a jump to the next page, after its other way", after_the_other_way(kJumpsOn), 3);
+    check_equal("the way into the next page, after the jump", after_the_other_way(kRunsOn), 3);
     return check_verdict("remap");
 }

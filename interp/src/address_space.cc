@@ -37,7 +37,7 @@ void flush_entries(State& s, AddressSpace& space, u64 linear) {
     for (Tlb& tlb : space.tlbs) {
         for (TlbTable* table : {&tlb.read, &tlb.write}) {
             if (large) {
-                table->forget_if([&](const TlbEntry& e) { return (e.tag ^ linear) >> 22 == 0; });
+                s.did_work(0, table->forget_if([&](const TlbEntry& e) { return (e.tag ^ linear) >> 22 == 0; }));
             } else {
                 table->forget_page(page);
             }

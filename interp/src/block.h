@@ -70,6 +70,7 @@ struct Block {
     bool valid = true;                     // false: the guest has overwritten its code
     bool device = false;                   // of a device's memory, which the device may write as well
     Block* next_in_page = nullptr;
+    Block* next_in_second_page = nullptr;
     Block* next_in_bucket = nullptr;
     const Insn* insns = nullptr;  // `count` of them
     bool crosses() const { return second_page != kNone; }

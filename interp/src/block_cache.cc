@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 #include "decoder.h"
 #include "fast/branch.h"
@@ -335,7 +336,8 @@ void BlockCache::note_code(State& s, Block& block, u64 physical, u64 size) {
         block.next_in_page = info.blocks;
         info.blocks = &block;
     } else {
-        crossing_.push_back(&block);
+        block.next_in_second_page = info.crossing;
+        info.crossing = &block;
     }
 }
 
@@ -369,35 +371,31 @@ void BlockCache::written(State& s, u64 physical, u64 size) {
 void BlockCache::forget_range(State& s, u64 physical, u64 size) {
     PageInfo& info = page_info_.get()[physical / kPageSize];
     const u64 page_base = physical & ~kPageMask;
-    auto overlaps = [&](u64 from, u64 bytes) { return from < physical + size && physical < from + bytes; };
-    u64 lines = 0;
-    for (Block** link = &info.blocks; *link != nullptr;) {
-        Block* block = *link;
-        const u64 in_page = std::min<u64>(block->bytes, page_base + kPageSize - block->physical);
-        if (block->valid && overlaps(block->physical, in_page)) {
-            forget(*block);
-            s.code_written = true;
+    u64 lines = 0, looked_at = 0;
+    // `part(block)` says how much of the block lies in this page, from where on.
+    auto forget_in = [&](Block*& list, Block* Block::*next, auto part) {
+        for (Block** link = &list; *link != nullptr; ++looked_at) {
+            Block& block = **link;
+            const auto [from, bytes] = part(block);
+            if (block.valid && from < physical + size && physical < from + bytes) {
+                forget(block);
+                s.code_written = true;
+            }
+            if (block.valid) {
+                lines |= line_mask(from & kPageMask, bytes);
+                link = &(block.*next);
+            } else {
+                *link = block.*next;
+            }
         }
-        if (block->valid) {
-            lines |= line_mask(block->physical & kPageMask, in_page);
-            link = &block->next_in_page;
-        } else {
-            *link = block->next_in_page;
-        }
-    }
-    // Blocks whose only instruction runs over from the page before.
-    std::erase_if(crossing_, [&](Block* block) {
-        if (!block->valid) return true;
-        if (block->second_page != page_base) return false;
-        const u64 in_second = block->bytes - (kPageSize - (block->physical & kPageMask));
-        if (overlaps(block->second_page, in_second)) {
-            forget(*block);
-            s.code_written = true;
-            return true;
-        }
-        lines |= line_mask(0, in_second);
-        return false;
+    };
+    forget_in(info.blocks, &Block::next_in_page, [&](const Block& block) {
+        return std::pair{block.physical, std::min<u64>(block.bytes, page_base + kPageSize - block.physical)};
     });
+    forget_in(info.crossing, &Block::next_in_second_page, [&](const Block& block) {
+        return std::pair{page_base, block.bytes - (kPageSize - (block.physical & kPageMask))};
+    });
+    s.did_work(0, looked_at);
     info.code_lines = lines;
 }
 
@@ -422,7 +420,6 @@ void BlockCache::forget_blocks() {
         info.stored_at = stored_at;
     }
     code_pages_.clear();
-    crossing_.clear();
     std::fill(buckets_.begin(), buckets_.end(), nullptr);
     recent_->fill({});
     arena_used_ = 0;

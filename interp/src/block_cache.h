@@ -70,10 +70,11 @@ private:
         u64 page = 1, key = 0, physical = 0;
     };
     struct PageInfo {
-        u64 code_lines;  // 64-byte lines that hold code, one bit each
-        bool listed;     // in code_pages_
-        Block* blocks;   // those whose first byte lies in this page
-        u64 stored_at;   // kOnePlace and the linear page under which a TLB may have an entry for stores; or another:
+        u64 code_lines;   // 64-byte lines that hold code, one bit each
+        bool listed;      // in code_pages_
+        Block* blocks;    // those whose first byte lies in this page
+        Block* crossing;  // those whose instruction runs over into this page from the one before
+        u64 stored_at;    // kOnePlace and the linear page under which a TLB may have an entry for stores; or another:
     };
     static constexpr u64 kNowhere = 0, kOnePlace = 1, kSeveralPlaces = 2;  // kNowhere: what mapping leaves
     struct FreeDeleter {
@@ -120,9 +121,8 @@ private:
     u64 pages_ = 0;
     std::array<u16, 1024> built_of_late_{};  // blocks, by page
     unsigned until_halved_ = kBuiltOfLate;
-    std::vector<u64> code_pages_;   // pages that hold or held code
-    std::vector<Block*> crossing_;  // blocks whose instruction runs over into the next page
-    u32 last_generation_ = 1;       // of State::map_generation and those of address spaces that were left
+    std::vector<u64> code_pages_;  // pages that hold or held code
+    u32 last_generation_ = 1;      // of State::map_generation and those of address spaces that were left
     u64 built_ = 0, forgotten_ = 0, emptied_ = 0;
 };
 

@@ -15,6 +15,7 @@
 #include "memory.h"
 #include "reference_call.h"
 #include "system.h"
+#include "translate.h"
 
 namespace dualvm {
 
@@ -119,8 +120,10 @@ public:
     }
 
 private:
-    // Guest code runs in slices no longer than this, so that kick() is heard within a fraction of a millisecond.
+    // Guest code runs in slices no longer than this, so that kick() is heard within about a millisecond; of
+    // instructions that are long, a slice holds fewer (State::work_left).
     static constexpr i64 kSliceInstructions = 100'000;
+    static constexpr i64 kSliceWork = 32'768;
 
     Exit counted(ExitKind kind) {
         count_event(state_->statistics.exits[static_cast<std::size_t>(kind)]);
@@ -138,7 +141,8 @@ private:
     }
     void push_tsc(u64 value);
     bool between_instructions() const;
-    void deliver_pending_events();
+    void deliver_pending_event();
+    bool deliver_pending_events();
     void fault_at(u64 rip);
     void trap(u64 causes);
     bool at_stop() const {
@@ -195,7 +199,7 @@ void Interpreter::fault_at(u64 rip) {
 }
 
 // Takes what waits between two instructions: an exception that came with the state, an NMI, an interrupt.
-void Interpreter::deliver_pending_events() {
+void Interpreter::deliver_pending_event() {
     State& s = *state_;
     EventGroup& e = s.cpu.events;
     Event event;
@@ -232,12 +236,24 @@ void Interpreter::deliver_pending_events() {
     }
 }
 
+// Delivers until nothing waits: a task switch may have left an exception of the new task. False: there is always
+// another, as a guest may see to with faults that cannot be delivered and tasks that fault at once.
+bool Interpreter::deliver_pending_events() {
+    constexpr int kAtOnce = 16;
+    for (int i = 0; i < kAtOnce; ++i) {
+        deliver_pending_event();
+        if (!state_->cpu.events.exception_pending || shutdown_) return true;
+    }
+    return false;
+}
+
 // Something is to be done before the next instruction that a chain of handlers does not look at.
 bool Interpreter::between_instructions() const {
     const EventGroup& e = state_->cpu.events;
     const bool resumed = (state_->cpu.general.rflags & rflags::RF) != 0;
-    return state_->io_done || shutdown_ || e.halted || shadowed() || debugged() || resumed || e.exception_pending ||
-           e.interrupt_accepted || e.nmi_pending || (interruptible() && machine_.interrupt_pending());
+    return state_->io_done || state_->work_left <= 0 || shutdown_ || e.halted || shadowed() || debugged() || resumed ||
+           e.exception_pending || e.interrupt_accepted || e.nmi_pending ||
+           (interruptible() && machine_.interrupt_pending());
 }
 
 Exit Interpreter::run(const Budget& budget) {
@@ -252,11 +268,9 @@ Exit Interpreter::run(const Budget& budget) {
         if (kicked_.exchange(false, std::memory_order_relaxed)) return counted(ExitKind::Kicked);
         if (machine_.attention()) return counted(ExitKind::Attention);
         if (left == 0) return counted(budget.instructions == 1 ? ExitKind::SingleStep : ExitKind::BudgetUsed);
-        do {
-            deliver_pending_events();
-        } while (s.cpu.events.exception_pending && !shutdown_);  // a task switch may have left one
+        const bool delivered = deliver_pending_events();
         if (shutdown_) return counted(ExitKind::Shutdown);
-        if (s.cpu.events.halted) return counted(ExitKind::Halt);
+        if (delivered && s.cpu.events.halted) return counted(ExitKind::Halt);
         const bool stop = at_stop();
         if (stop && begun) return counted(until_ == Until::Program ? ExitKind::UserMode : ExitKind::KernelMode);
         begun = true;
@@ -264,9 +278,12 @@ Exit Interpreter::run(const Budget& budget) {
         // The instruction behind STI or MOV SS runs before any interrupt; a debugger in the guest looks at every one.
         // So does RF, which may have come along in CpuFile: it lives for one instruction, not for a block.
         const bool resumed = (s.cpu.general.rflags & rflags::RF) != 0;
-        const bool single = shadowed() || debugged() || resumed || stop;
+        const bool single = !delivered || shadowed() || debugged() || resumed || stop;
         s.slice = s.ticks = single ? 1 : static_cast<i64>(std::min<u64>(left, kSliceInstructions));
-        if (single) {
+        s.work_left = kSliceWork;
+        if (!delivered) {
+            s.ticks = 0;  // it took its time, and whoever drives the engine is to be heard
+        } else if (single) {
             step();
         } else {
             run_slice();
@@ -354,6 +371,10 @@ void Interpreter::link(const Op* op, bool taken, Block* to) {
     const bool same_linear_page = ((code_base + from->rip) ^ (code_base + to->rip)) / kPageSize == 0;
     if (same_linear_page && (from->physical ^ to->physical) / kPageSize != 0) return;
     Op* branch = const_cast<Op*>(op);
+    // Two links to other pages share one generation: one that was made under another map goes, or it would hold again.
+    if (branch->link_generation != state_->map_generation && has_two_far_links(*op, code_base)) {
+        (taken ? branch->fall : branch->taken) = nullptr;
+    }
     branch->link_generation = state_->map_generation;
     (taken ? branch->taken : branch->fall) = to;
 }

@@ -162,6 +162,10 @@ bool makes_double_fault(u8 first, u8 second) {
     return is_contributory(first) && is_contributory(second);
 }
 
+// Faults that come one in place of the other longer than there are vectors go round for ever: #AC whose own frame is
+// misaligned, for a handler in ring 3. A CPU then does nothing else any more; the host goes on (see deliver_fault()).
+constexpr int kVectorsOfExceptions = 32;
+
 }  // namespace
 
 bool deliver_event(State& s, const Event& event) {
@@ -182,7 +186,7 @@ bool deliver_event(State& s, const Event& event) {
 
 bool deliver_fault(State& s, u64 rip) {
     Fault first = s.fault;
-    while (true) {
+    for (int round = 0; round < kVectorsOfExceptions; ++round) {
         // INT3's and INTO's come here from an engine that had them in flight: traps, and the program's own (6.12.1.3).
         const bool software = first.vector == BP || first.vector == OF;
         const Event event{.kind = software ? EventKind::SoftwareException : EventKind::Exception,
@@ -199,6 +203,13 @@ bool deliver_fault(State& s, u64 rip) {
         else
             first = s.fault;
     }
+    EventGroup& events = s.cpu.events;
+    events.exception_pending = true;
+    events.exception_vector = first.vector;
+    events.exception_has_error_code = first.has_error_code;
+    events.exception_error_code = first.error_code;
+    s.cpu.general.rip = rip;
+    return true;
 }
 
 }  // namespace dualvm::interp

@@ -23,7 +23,8 @@ struct Event {
 bool deliver_event(State& s, const Event& event);
 
 // Delivers State::fault for the instruction at `rip`: with double faults and, if that fails too, shutdown (SDM vol. 3A,
-// 6.15, "Interrupt 8"). False: shutdown (triple fault).
+// 6.15, "Interrupt 8"). False: shutdown (triple fault). Where each delivery faults in its turn and never makes a double
+// fault, it gives up after some rounds and leaves the last fault pending in CpuFile, to be delivered again.
 bool deliver_fault(State& s, u64 rip);
 
 // --- control registers and MSRs

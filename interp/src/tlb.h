@@ -43,17 +43,20 @@ public:
         if (filled_count_ <= filled_.size()) ++filled_count_;
     }
 
-    // Forget what `drop` says: of the entry that the page of `linear` has, and of all.
+    // Forget what `drop` says: of the entry that the page of `linear` has, and of all. Returns how many were looked at.
     template <class Drop>
     void forget_page_if(u64 linear, Drop drop) {
         TlbEntry& entry = entries_[index(linear)];
         if (entry.tag == TlbEntry::tag_of(linear) && drop(entry)) entry = {};
     }
     template <class Drop>
-    void forget_if(Drop drop) {
+    u64 forget_if(Drop drop) {
+        u64 looked_at = 0;
         for_each_filled([&](TlbEntry& e) {
+            ++looked_at;
             if (e.tag != 0 && drop(e)) e = {};
         });
+        return looked_at;
     }
     void forget_page(u64 linear) {
         forget_page_if(linear, [](const TlbEntry&) { return true; });

@@ -93,8 +93,21 @@ bool is_relative_branch(const Insn& insn) {
     return insn.operand_count == 1 && insn.operand[0].kind == OperandKind::Relative;
 }
 
+// Does one end of the branch lie in another page than the block?
+bool leaves_page(const Insn& branch, u64 next_rip, u64 page, u64 code_base) {
+    auto page_of = [&](u64 rip) { return (code_base + rip) / kPageSize; };
+    return page_of(branch_target(branch, next_rip)) != page || page_of(next_rip) != page;
+}
+
+// The linear page of the block, where links need no check; none if all of its links are as those to other pages.
+u64 page_of_near_links(const Block& block, u64 code_base) {
+    // With limits, what is on the same page may be out of reach tomorrow.
+    const bool near = !block.crosses() && (block.mode & ModeKey::kFlat) != 0;
+    return near ? (code_base + block.rip) / kPageSize : ~u64{0};
+}
+
 struct Position {
-    u64 rip = 0, next_rip = 0, page = 0;  // page: linear page of the block
+    u64 rip = 0, next_rip = 0, page = 0;  // page: see page_of_near_links()
     u64 code_base = 0;
 };
 
@@ -112,8 +125,7 @@ Handler choose(const Insn& insn, const Position& at, u32 mode, const Optimisatio
         set_address_fields(insn, op);
     }
     if (is_relative_branch(insn)) {
-        auto page_of = [&](u64 rip) { return (at.code_base + rip) / kPageSize; };
-        choice.far_link = page_of(branch_target(insn, at.next_rip)) != at.page || page_of(at.next_rip) != at.page;
+        choice.far_link = leaves_page(insn, at.next_rip, at.page, at.code_base);
         op.taken = nullptr;
         op.fall = nullptr;
     }
@@ -172,12 +184,19 @@ void pair_off(Op* ops, unsigned count, Op*& first_by_mxcsr) {
 
 }  // namespace
 
+bool has_two_far_links(const Op& op, u64 code_base) {
+    const Block& block = *block_of(&op);
+    if (op.position == block.count) return false;  // behind the last instruction there is one way
+    const Insn& insn = insn_of(&op);
+    const bool one_way = insn.mnemonic == ZYDIS_MNEMONIC_JMP || insn.mnemonic == ZYDIS_MNEMONIC_CALL;
+    return is_relative_branch(insn) && !one_way &&
+           leaves_page(insn, next_rip_of(&op), page_of_near_links(block, code_base), code_base);
+}
+
 void translate_block(Block& block, u64 code_base, const Optimisations& use) {
     Op* ops = block.ops();
     const u64 mask = (block.mode & ModeKey::kCodeMask) == ModeKey::kCode64 ? ~u64{0} : 0xffffffff;
-    // With limits, what is on the same page may be out of reach tomorrow: links are all as those to other pages.
-    const bool near = !block.crosses() && (block.mode & ModeKey::kFlat) != 0;
-    const u64 page = near ? (code_base + block.rip) / kPageSize : ~u64{0};
+    const u64 page = page_of_near_links(block, code_base);
     u64 offset = 0;
     for (unsigned i = 0; i < block.count; ++i) {
         Op& op = ops[i] = Op{};

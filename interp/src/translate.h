@@ -11,4 +11,8 @@ namespace dualvm::interp {
 // added to RIP to get a linear address.
 void translate_block(Block& block, u64 code_base, const Optimisations& use);
 
+// Is it a branch that may go two ways of which one leads to another page? Then both links are checked when they are
+// followed (DUALVM_TAKE_FAR), against one generation.
+bool has_two_far_links(const Op& op, u64 code_base);
+
 }  // namespace dualvm::interp

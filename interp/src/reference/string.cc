@@ -66,13 +66,15 @@ Flow repeat(const Run& run, u64 at_once, One element, Bulk bulk) {
     // With TF set, the single-step trap comes behind every element, and so does that of a data breakpoint behind the
     // element that hit it (SDM vol. 3B, 17.3.1.2, 17.3.1.4).
     u64 budget = flag(s, rflags::TF) || s.watching_data ? 1 : at_once;
+    auto finished = [&] { return s.work_left > 0 ? Flow::Next : Flow::Jump; };
     // What writes over its own code goes on to its end, as on CPUs, which do not fetch it again for each element.
     while (true) {
         const u64 left = s.cpu.general.gpr[RCX] & run.mask;
-        if (left == 0) return Flow::Next;
+        if (left == 0) return finished();
         if (budget == 0 || s.io_done) return Flow::Again;
         u64 done = bulk(std::min(left, budget));
         bool last = false;
+        s.did_work(1, done);
         if (done == 0) {
             const Element result = element();
             if (result == Element::Fault) return Flow::Fault;
@@ -81,7 +83,7 @@ Flow repeat(const Run& run, u64 at_once, One element, Bulk bulk) {
         }
         write_gpr(s, RCX, run.insn.address_size, left - done);
         budget -= done;
-        if (last) return Flow::Next;
+        if (last) return finished();
     }
 }
 
@@ -122,6 +124,9 @@ Plain plain_run(const Run& run, SegmentName segment, u64 offset, u64 elements, A
         elements = std::min(elements, (kPageSize - (linear & kPageMask)) / run.size);
         if (elements < 2 || !allowed(run, segment, offset, elements, access, linear)) return {};
     }
+    // Nor does it go round the end of 32-bit linear addresses, where the segment has a base.
+    if (!s.code64()) elements = std::min(elements, ((u64{1} << 32) - linear) / run.size);
+    if (elements < 2) return {};
     u8* host = host_address(s, linear, access);
     if (host == nullptr) {
         if (access != Access::Write) return {};

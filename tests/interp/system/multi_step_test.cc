@@ -296,5 +296,33 @@ TEST_F(MultiStep, CodeBeyondALimitThatHasShrunk) {
     EXPECT_EQ(s().fault.vector, GP);
 }
 
+// In compatibility mode linear addresses have 32 bits, whatever 64-bit code has been to beyond them.
+TEST_F(MultiStep, StringsGoRoundTheEndOf32BitLinearAddresses) {
+    constexpr u64 kTop = kEnd - 3 * kPageSize, kAbove = kTop + kPageSize, kLast = 0xfffff000;
+    long_mode();
+    const auto map = [&](u64 gibibyte, u64 directory, u64 entry, u64 page) {
+        store(kPageTables + 0x1000 + 8 * gibibyte, directory | 7);
+        store(directory + 8 * entry, (directory + kPageSize) | 7);
+        store(directory + kPageSize + 8 * entry, page | 7);
+    };
+    map(3, 0x13000, 511, kTop);
+    map(4, 0x15000, 0, kAbove);
+    for (const u64 linear : {kLast, kLast + kPageSize}) {
+        reg(RDI) = linear;
+        EXPECT_EQ(execute({0xaa}), Flow::Next);  // stosb
+    }
+    seg(CS).access = (seg(CS).access & ~Segment::L) | Segment::DB;
+    seg(ES).base = kLast;
+    s().blocks->refresh_mode(s());
+    reg(RDI) = 0xff0;
+    reg(RCX) = 8;
+    reg(RAX) = 0x11223344;
+    EXPECT_EQ(execute({0xf3, 0xab}), Flow::Next);  // rep stosd
+    EXPECT_EQ(load32(kTop + 0xffc), 0x11223344u);
+    EXPECT_EQ(load32(0), 0x11223344u);
+    EXPECT_EQ(load32(12), 0x11223344u);
+    EXPECT_EQ(load32(kAbove), 0u);
+}
+
 }  // namespace
 }  // namespace dualvm::interp
