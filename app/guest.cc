@@ -5,7 +5,6 @@
 #include "dualvm/boot/firmware.h"
 #include "dualvm/storage/image.h"
 #include "interruption.h"
-#include "watched_disk.h"
 
 namespace dualvm::app {
 
@@ -90,6 +89,18 @@ Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind 
     guest.engine = std::move(*made);
     guest.engine->push(Groups::All);
     return guest;
+}
+
+Expected<void> finish_disks(Guest& guest) {
+    Expected<void> all;
+    for (const auto& disk : guest.disks) {
+        auto finished = disk->finish();
+        if (!finished && all) {
+            all = fail(finished.error().status,
+                       finished.error().text + " (what the guest wrote last may not be in the image)");
+        }
+    }
+    return all;
 }
 
 RunHooks usual_hooks(Machine& machine, devices::Pc& pc, const Options& options) {

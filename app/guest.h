@@ -10,6 +10,7 @@
 #include "dualvm/run_loop.h"
 #include "engines.h"
 #include "options.h"
+#include "watched_disk.h"
 
 namespace dualvm::app {
 
@@ -23,12 +24,15 @@ struct GuestOutputs {
 
 // Members are destroyed from the last to the first: the engine goes before its machine.
 struct Guest {
-    std::vector<std::unique_ptr<Disk>> disks;
+    std::vector<std::unique_ptr<WatchedDisk>> disks;
     std::unique_ptr<Machine> machine;
     std::unique_ptr<devices::Pc> pc;
     boot::BootReport boot;
     std::unique_ptr<Engine> engine;
 };
+
+// To be called when the run is over: what the guest wrote and never flushed is in its images, or the first error.
+Expected<void> finish_disks(Guest& guest);
 
 Expected<Guest> make_guest(const Options& options, EngineName engine, ClockKind clock, const GuestOutputs& outputs);
 

@@ -95,6 +95,7 @@ int conclude(const RunResult& result, Guest& guest, const EngineChoice& choice, 
     };
     report_end(result, guest, options.syntax, messages);
     log.ended(guest.machine->cpu());
+    check(finish_disks(guest));
     check(log.finish());
     check(screen.finish(guest.pc->vga()));
     if (options.screen.text || last_words) {

@@ -56,6 +56,7 @@ int trace_command(const Options& options, const Messages& messages) {
     }
     guest->engine->pull(Groups::All);
     console.flush();
+    if (auto finished = finish_disks(*guest); !finished) return report_error(finished.error(), messages);
     if (auto written = (*out)->finish(); !written) return report_error(written.error(), messages);
     if (const auto& end = console.end()) return report_error({end->status, end->text}, messages);
     return report(result, tracer, *guest, options, messages);

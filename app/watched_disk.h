@@ -23,6 +23,8 @@ public:
         return watched(disk_->write(offset, from), told_write_);
     }
     Expected<void> flush() override { return watched(disk_->flush(), told_flush_); }
+    // A flush at the end of the run, of which the guest does not learn.
+    Expected<void> finish() { return disk_->flush(); }
 
 private:
     // A guest that goes on trying must not fill the terminal: the first of each kind is told.

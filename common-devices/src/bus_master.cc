@@ -59,19 +59,12 @@ void BusMaster::write(unsigned reg, u8 value) {
 
 void BusMaster::drive_interrupted() { status_ |= kInterrupt; }
 
-// False if there is none, or it cannot be read: then the transfer is over.
+// False if the next entry of the table cannot be read.
 bool BusMaster::next_region() {
-    if (last_) {  // the table is smaller than what the drive has: neither active nor interrupt says so (3.1)
-        status_ &= static_cast<u8>(~kActive);
-        return false;
-    }
     Entry entry;
     // A table must not cross a boundary of 64 KiB, and has an end before it.
     const bool inside = next_entry_ / kLargestTable == table_ / kLargestTable && next_entry_ >= table_;
-    if (!inside || !vmem_.read_value(next_entry_, entry)) {
-        status_ = static_cast<u8>((status_ & ~kActive) | kError);
-        return false;
-    }
+    if (!inside || !memory_.read_value(next_entry_, entry)) return false;
     next_entry_ += sizeof entry;
     address_ = entry.address & ~1u;
     left_ = entry.count_and_flags & 0xfffe;
@@ -80,11 +73,11 @@ bool BusMaster::next_region() {
     return true;
 }
 
-// VMem checks that all of it is RAM, and tells the engines of writes.
+// Memory checks that it is there, and tells the engines of writes.
 bool BusMaster::move(IdeDrive& drive, std::size_t bytes) {
     u8* const data = drive.window().data();
-    const bool done = drive.transfer() == IdeDrive::Transfer::DmaIn ? vmem_.write(address_, data, bytes)
-                                                                    : vmem_.read(address_, data, bytes);
+    const bool done = drive.transfer() == IdeDrive::Transfer::DmaIn ? memory_.write(address_, data, bytes)
+                                                                    : memory_.read(address_, data, bytes);
     if (!done) return false;
     address_ += static_cast<u32>(bytes);
     left_ -= static_cast<u32>(bytes);
@@ -95,10 +88,16 @@ void BusMaster::run(IdeDrive* drive) {
     if (drive == nullptr) return;
     while ((status_ & kActive) != 0 && drive->wants_dma()) {
         const bool to_memory = drive->transfer() == IdeDrive::Transfer::DmaIn;
-        const bool agreed = to_memory == ((command_ & kToMemory) != 0);
-        if (agreed && left_ == 0 && !next_region() && (status_ & kError) == 0) return;
+        bool possible = to_memory == ((command_ & kToMemory) != 0);
+        if (possible && left_ == 0) {
+            if (last_) {  // the table is smaller than what the drive has: neither active nor interrupt says so (3.1)
+                status_ &= static_cast<u8>(~kActive);
+                return;
+            }
+            possible = next_region();
+        }
         const std::size_t bytes = std::min<std::size_t>(drive->window().size(), left_);
-        if (!agreed || (status_ & kError) != 0 || !move(*drive, bytes)) {
+        if (!possible || !move(*drive, bytes)) {
             // Memory did not answer, or drive and controller go different ways: the drive's command fails.
             status_ = static_cast<u8>((status_ & ~kActive) | kError);
             drive->dma_failed();

@@ -65,17 +65,17 @@ std::size_t Dma8237Pair::transfer(unsigned number, std::size_t bytes, Direction 
     return done;
 }
 
-// Where there is no memory, bytes go nowhere.
+// Where nothing answers, bytes go nowhere.
 std::size_t Dma8237Pair::to_memory(unsigned channel, std::span<const u8> bytes) {
     const unsigned unit = channel >= 4 ? 2 : 1;
     return transfer(channel, bytes.size(), ToMemory,
-                    [&](u64 address, std::size_t at) { vmem_.write(address, bytes.data() + at, unit); });
+                    [&](u64 address, std::size_t at) { memory_.write(address, bytes.data() + at, unit); });
 }
 
 std::size_t Dma8237Pair::from_memory(unsigned channel, std::span<u8> bytes) {
     const unsigned unit = channel >= 4 ? 2 : 1;
     return transfer(channel, bytes.size(), FromMemory, [&](u64 address, std::size_t at) {
-        if (!vmem_.read(address, bytes.data() + at, unit)) {
+        if (!memory_.read(address, bytes.data() + at, unit)) {
             for (unsigned i = 0; i < unit; ++i) bytes[at + i] = 0xff;
         }
     });

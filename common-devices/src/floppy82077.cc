@@ -2,6 +2,7 @@
 #include "dualvm/devices/floppy82077.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "byte_ports.h"
 #include "floppy_bits.h"
@@ -17,6 +18,7 @@ using floppy::kInterruptGate;
 using floppy::kNotReset;
 constexpr u8 kSoftwareReset = 0x80;  // data rate select
 constexpr u8 kChanged = 0x80;        // digital input
+constexpr u8 kNoPolling = 0x10;      // CONFIGURE
 
 // Bytes of each command, by its lower five bits ("Command set"); 1 for what is not one.
 unsigned command_length(u8 code) {
@@ -76,7 +78,6 @@ void Floppy82077::reset() {
     both_heads_ = false;
     work_ = Work::Read;
     soft_reset();
-    resets_to_tell_ = 0;
     interrupt_ = false;
     line_.lower();
 }
@@ -88,8 +89,15 @@ void Floppy82077::soft_reset() {
     fifo_.clear();
     at_ = 0;
     if (!locked_) configuration_ = precompensation_ = 0;
-    resets_to_tell_ = 4;
-    status0_ = 0;
+    to_sense_ = {};
+}
+
+// Leaving reset, the controller polls its drives and says of each that it is ready or not ("Reset"), if CONFIGURE has
+// not stopped that.
+void Floppy82077::poll_drives() {
+    if ((configuration_ & kNoPolling) != 0) return;
+    for (unsigned i = 0; i < kUnits; ++i) to_sense_[i] = static_cast<u8>(floppy::kPolled | i);
+    raise_interrupt();
 }
 
 u8 Floppy82077::main_status() const {
@@ -129,7 +137,7 @@ void Floppy82077::write_register(unsigned reg, u8 value) {
             data_rate_ = value & 3;
             if ((value & kSoftwareReset) != 0) {
                 soft_reset();
-                interrupt_with(floppy::kPolled);
+                poll_drives();
             }
             break;
         case kFifo: return push_fifo(value);
@@ -138,7 +146,6 @@ void Floppy82077::write_register(unsigned reg, u8 value) {
     }
 }
 
-// Leaving reset, the controller polls its drives and says of each that it is ready or not ("Reset").
 void Floppy82077::write_digital_output(u8 value) {
     const bool was = (digital_output_ & kNotReset) != 0, is = (value & kNotReset) != 0;
     digital_output_ = value;
@@ -147,21 +154,32 @@ void Floppy82077::write_digital_output(u8 value) {
         interrupt_ = false;
     } else if (!was) {
         soft_reset();
-        interrupt_with(floppy::kPolled);
+        poll_drives();
     }
-    line_.set(interrupt_ && (value & kInterruptGate) != 0);
+    set_line();
 }
 
-void Floppy82077::interrupt_with(u8 status0) {
-    status0_ = status0;
+void Floppy82077::set_line() { line_.set(interrupt_ && (digital_output_ & kInterruptGate) != 0); }
+
+void Floppy82077::raise_interrupt() {
     interrupt_ = true;
-    line_.set((digital_output_ & kInterruptGate) != 0);
+    set_line();
+}
+
+// A seek interrupts until SENSE INTERRUPT STATUS has told of it, whatever else is done meanwhile.
+bool Floppy82077::seek_ended() const {
+    return std::any_of(to_sense_.begin(), to_sense_.end(), [](u8 s) { return (s & floppy::kSeekEnd) != 0; });
+}
+
+// The guest has seen the interrupt that is there.
+void Floppy82077::taken() {
+    interrupt_ = seek_ended();
+    set_line();
 }
 
 u8 Floppy82077::pop_fifo() {
     if (phase_ != Phase::Result && phase_ != Phase::ReadFifo) return 0;
-    interrupt_ = false;
-    line_.lower();
+    taken();
     const u8 value = fifo_[at_++];
     if (at_ < fifo_.size()) return value;
     if (phase_ == Phase::Result) {
@@ -177,8 +195,7 @@ u8 Floppy82077::pop_fifo() {
 void Floppy82077::push_fifo(u8 value) {
     if ((digital_output_ & kNotReset) == 0) return;
     if (phase_ == Phase::WriteFifo) {
-        interrupt_ = false;
-        line_.lower();
+        taken();
         fifo_[at_++] = value;
         if (at_ == fifo_.size() && store_sector() && advance()) go_on();
         return;
@@ -196,9 +213,12 @@ void Floppy82077::results(std::initializer_list<u8> bytes) {
 
 void Floppy82077::run_command() {
     const u8 code = command_[0];
-    if (command_.size() > 1) unit_ = command_[1] & 1;
+    const unsigned family = code & 0x1f;
+    const bool names_drive =
+        family != floppy::kSpecify && family != floppy::kConfigure && family != floppy::kPerpendicular;
+    if (command_.size() > 1 && names_drive) unit_ = command_[1] & 3;
     const auto done = [this] { command_.clear(); };
-    switch (code & 0x1f) {
+    switch (family) {
         case floppy::kSpecify:
             step_rate_ = command_[1];
             specify_ = command_[2];
@@ -234,17 +254,15 @@ void Floppy82077::run_command() {
     }
 }
 
+// Seeks first: a guest that takes less than the four that a reset has for it must not miss one.
 void Floppy82077::sense_interrupt() {
-    if (resets_to_tell_ != 0) {
-        const u8 told = static_cast<u8>(floppy::kPolled | (4 - resets_to_tell_--));
-        interrupt_ = false;
-        line_.lower();
-        return results({told, 0});
-    }
-    if (!interrupt_) return results({floppy::kInvalid});
-    interrupt_ = false;
-    line_.lower();
-    results({status0_, drive().track});
+    auto told = std::find_if(to_sense_.begin(), to_sense_.end(), [](u8 s) { return (s & floppy::kSeekEnd) != 0; });
+    const bool seek = told != to_sense_.end();
+    if (!seek) told = std::find_if(to_sense_.begin(), to_sense_.end(), [](u8 s) { return s != 0; });
+    if (told == to_sense_.end()) return results({floppy::kInvalid});
+    const u8 track = seek ? drives_[static_cast<std::size_t>(told - to_sense_.begin())].track : u8{0};
+    results({std::exchange(*told, u8{0}), track});
+    taken();
 }
 
 // ST3.
@@ -257,11 +275,15 @@ u8 Floppy82077::drive_status() const {
 }
 
 void Floppy82077::seek(u8 track) {
-    const u8 which = command_[1] & 7;
-    if (disk() == nullptr) return interrupt_with(static_cast<u8>(floppy::kAbnormal | floppy::kSeekEnd | 0x10 | which));
-    drive().track = std::min<u8>(track, static_cast<u8>(geometry_[unit_].tracks + 2));
-    drive().changed = false;  // step pulses clear the change line
-    interrupt_with(static_cast<u8>(floppy::kSeekEnd | which));
+    u8 status = floppy::kSeekEnd | (command_[1] & 7);
+    if (disk() == nullptr) {
+        status |= floppy::kAbnormal | floppy::kEquipmentCheck;
+    } else {
+        drive().track = std::min<u8>(track, static_cast<u8>(geometry_[unit_].tracks + 2));
+        drive().changed = false;  // step pulses clear the change line
+    }
+    to_sense_[unit_] = status;
+    raise_interrupt();
 }
 
 u64 Floppy82077::read(u64 offset, unsigned size) {
@@ -273,16 +295,17 @@ void Floppy82077::write(u64 offset, unsigned size, u64 value) {
 }
 
 void Floppy82077::save(ArchiveWriter& out) const {
-    out.tag("FDC ", 1);
+    out.tag("FDC ", 2);
     for (const Drive& d : drives_) {
         out.put(d.track);
         out.put(static_cast<u8>(d.changed));
     }
     for (u8 v : {static_cast<u8>(phase_), static_cast<u8>(work_), static_cast<u8>(unit_), place_.cylinder, place_.head,
                  place_.sector, last_sector_, formatted_, digital_output_, data_rate_, specify_, step_rate_, tape_,
-                 perpendicular_, configuration_, precompensation_, status0_, resets_to_tell_}) {
+                 perpendicular_, configuration_, precompensation_}) {
         out.put(v);
     }
+    out.put_bytes(to_sense_.data(), to_sense_.size());
     for (bool v : {both_heads_, locked_, interrupt_}) out.put(static_cast<u8>(v));
     for (const auto* bytes : {&command_, &fifo_}) {
         out.put(static_cast<u16>(bytes->size()));
@@ -292,7 +315,7 @@ void Floppy82077::save(ArchiveWriter& out) const {
 }
 
 void Floppy82077::load(ArchiveReader& in) {
-    in.expect("FDC ", 1);
+    in.expect("FDC ", 2);
     for (Drive& d : drives_) {
         in.get(d.track);
         d.changed = in.get<u8>() != 0;
@@ -300,9 +323,10 @@ void Floppy82077::load(ArchiveReader& in) {
     u8 phase = 0, work = 0, unit = 0;
     for (u8* v : {&phase, &work, &unit, &place_.cylinder, &place_.head, &place_.sector, &last_sector_, &formatted_,
                   &digital_output_, &data_rate_, &specify_, &step_rate_, &tape_, &perpendicular_, &configuration_,
-                  &precompensation_, &status0_, &resets_to_tell_}) {
+                  &precompensation_}) {
         in.get(*v);
     }
+    in.get_bytes(to_sense_.data(), to_sense_.size());
     for (bool* v : {&both_heads_, &locked_, &interrupt_}) *v = in.get<u8>() != 0;
     for (auto* bytes : {&command_, &fifo_}) {
         const u16 size = in.get<u16>();
@@ -313,7 +337,7 @@ void Floppy82077::load(ArchiveReader& in) {
     at_ = in.get<u16>();
     phase_ = static_cast<Phase>(phase);
     work_ = static_cast<Work>(work);
-    unit_ = unit & 1;
+    unit_ = unit & 3;
     // Where the guest's next access goes must be inside what is there.
     const bool sector = phase_ == Phase::ReadFifo || phase_ == Phase::WriteFifo;
     const std::size_t expected = work_ == Work::Format ? 4 : kSectorSize;
@@ -321,12 +345,12 @@ void Floppy82077::load(ArchiveReader& in) {
         phase_ == Phase::Command && (command_.empty() || command_.size() < command_length(command_[0]));
     const bool moving = sector && disk() != nullptr && command_.size() > 1 &&
                         command_.size() == command_length(command_[0]) && fifo_.size() == expected;
-    if (phase > static_cast<u8>(Phase::Result) || work > static_cast<u8>(Work::Verify) || resets_to_tell_ > 4 ||
+    if (phase > static_cast<u8>(Phase::Result) || work > static_cast<u8>(Work::Verify) ||
         (phase_ == Phase::Command ? !command : at_ >= fifo_.size()) || (sector && !moving)) {
         in.set_bad();
     }
     if (!in.ok()) reset();
-    line_.set(interrupt_ && (digital_output_ & kInterruptGate) != 0);
+    set_line();
 }
 
 }  // namespace dualvm::devices

@@ -31,7 +31,7 @@ inline constexpr u8 kEnhanced = 0x90;  // VERSION: an 82077
 enum : u8 { kNotReset = 4, kInterruptGate = 8 };
 
 // ST0, ST1, ST2.
-enum : u8 { kAbnormal = 0x40, kInvalid = 0x80, kPolled = 0xc0, kSeekEnd = 0x20 };
+enum : u8 { kAbnormal = 0x40, kInvalid = 0x80, kPolled = 0xc0, kSeekEnd = 0x20, kEquipmentCheck = 0x10 };
 enum : u8 {
     kEndOfCylinder = 0x80,
     kDataError = 0x20,

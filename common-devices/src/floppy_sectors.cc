@@ -72,9 +72,7 @@ void Floppy82077::go_on() {
         }
         if (work_ != Work::Verify && !by_dma()) {
             phase_ = to_guest ? Phase::ReadFifo : Phase::WriteFifo;
-            interrupt_ = true;
-            line_.set((digital_output_ & floppy::kInterruptGate) != 0);
-            return;
+            return raise_interrupt();
         }
         if (work_ != Work::Verify) {
             const std::size_t moved =
@@ -157,7 +155,7 @@ bool Floppy82077::advance() {
 void Floppy82077::end_transfer(u8 error0, u8 status1, u8 status2) {
     const u8 status0 = static_cast<u8>(error0 | (place_.head & 1) << 2 | unit_);
     results({status0, status1, status2, place_.cylinder, place_.head, place_.sector, kSize512});
-    interrupt_with(status0);
+    raise_interrupt();
 }
 
 }  // namespace dualvm::devices

@@ -1,5 +1,8 @@
 #include "dualvm/devices/i8042.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "saved_time.h"
 
 namespace dualvm::devices {
@@ -74,8 +77,8 @@ void I8042::power_on_state() {
     ram_ = {};
     ram_[0] = after_reset_ == AfterReset::PowerOn ? kKeyboardOff | kMouseOff
                                                   : kKeyboardInterrupt | kSystem | kMouseOff | kTranslate;
-    output_ = pending_command_ = 0;
-    full_ = Source::Nobody;
+    output_ = pending_command_ = own_ = 0;
+    full_ = own_for_ = Source::Nobody;
     last_was_command_ = break_ = false;
     cable_.disarm();
 }
@@ -106,24 +109,37 @@ void I8042::put(u8 value, Source source) {
     update_interrupts();
 }
 
+// A byte of the controller's own. What is in the buffer is not lost for it: it waits until that has been read.
+void I8042::answer(u8 value, Source source) {
+    own_ = value;
+    own_for_ = source;
+    fill();
+}
+
 // Moves a device's next byte into the buffer. False if it was the first of a break code, which translation makes one
 // of.
 bool I8042::take_from(Source source) {
+    const bool is_answer = device(source).has_answers();
     u8 byte = device(source).send();
     if (source == Source::Keyboard && (ram_[0] & kTranslate) != 0) {
         if (byte == kBreak) {
             break_ = true;
             return false;
         }
-        byte = static_cast<u8>(set_2_to_set_1(byte) | (std::exchange(break_, false) ? kBreakBit : 0));
+        // An answer may come between F0h and the code.
+        const bool ends_break = !is_answer && std::exchange(break_, false);
+        byte = static_cast<u8>(set_2_to_set_1(byte) | (ends_break ? kBreakBit : 0));
     }
     put(byte, source);
     return true;
 }
 
-// Called whenever the buffer may be empty, or a device may have something for it. The keyboard goes first.
+// Called whenever the buffer may be empty, or a device may have something for it. The controller itself goes first,
+// then the keyboard.
 void I8042::fill() {
+    if (!keyboard_.has_data()) break_ = false;  // a command has made the keyboard forget the code
     if (full_ != Source::Nobody) return;
+    if (own_for_ != Source::Nobody) return put(own_, std::exchange(own_for_, Source::Nobody));
     bool data = false;
     for (Source source : {Source::Keyboard, Source::Mouse}) {
         if (!connected(source)) continue;
@@ -172,7 +188,6 @@ void I8042::set_output_port(u8 value) {
 
 void I8042::command(u8 value) {
     pending_command_ = 0;
-    const auto answer = [this](u8 byte) { put(byte, Source::Keyboard); };
     switch (value) {
         case kWriteOutputPort:
         case kWriteKeyboardOutput:
@@ -222,8 +237,8 @@ void I8042::data(u8 value) {
             mouse_.receive(value);
             break;
         case kWriteOutputPort: set_output_port(value); break;
-        case kWriteKeyboardOutput: put(value, Source::Keyboard); break;
-        case kWriteMouseOutput: put(value, Source::Mouse); break;
+        case kWriteKeyboardOutput: answer(value); break;
+        case kWriteMouseOutput: answer(value, Source::Mouse); break;
         default: ram_[waiting - kWriteRam] = value; break;
     }
     update_interrupts();
@@ -259,33 +274,34 @@ void I8042::write(u64 offset, unsigned, u64 value) {
 // --- snapshots -----------------------------------------------------------------------------------------------------
 
 void I8042::save(ArchiveWriter& out) const {
-    out.tag("8042", 2);
+    out.tag("8042", 3);
     keyboard_.save(out);
     mouse_.save(out);
     out.put_bytes(ram_.data(), ram_.size());
-    for (u8 v : {output_, pending_command_, static_cast<u8>(full_)}) out.put(v);
+    for (u8 v : {output_, pending_command_, own_, static_cast<u8>(full_), static_cast<u8>(own_for_)}) out.put(v);
     for (bool v : {last_was_command_, break_}) out.put(static_cast<u8>(v));
     put_deadline(out, machine_.clock(), cable_.deadline());
 }
 
 void I8042::load(ArchiveReader& in) {
-    in.expect("8042", 2);
+    in.expect("8042", 3);
     keyboard_.load(in);
     mouse_.load(in);
     in.get_bytes(ram_.data(), ram_.size());
-    u8 full = 0;
-    for (u8* v : {&output_, &pending_command_, &full}) in.get(*v);
+    u8 full = 0, own_for = 0;
+    for (u8* v : {&output_, &pending_command_, &own_, &full, &own_for}) in.get(*v);
     for (bool* v : {&last_was_command_, &break_}) *v = in.get<u8>() != 0;
     const Nanoseconds deadline = get_deadline(in, machine_.clock());
     const u8 p = pending_command_;
     const bool known =
         p == 0 || (p >= kWriteOutputPort && p <= kWriteMouse) || (p >= kWriteRam && p < kWriteRam + ram_.size());
-    if (full > static_cast<u8>(Source::Mouse) || !known) in.set_bad();
+    if (std::max(full, own_for) > static_cast<u8>(Source::Mouse) || !known) in.set_bad();
     if (!in.ok()) {
         reset();
         return;
     }
     full_ = static_cast<Source>(full);
+    own_for_ = static_cast<Source>(own_for);
     cable_.disarm();
     if (deadline != kNever) cable_.arm(deadline);
     update_interrupts();

@@ -38,6 +38,9 @@ void IdeChannel::write_byte(unsigned reg, u8 value) {
     if ((control_ & kSoftReset) != 0) return;
     control_ &= static_cast<u8>(~kHighOrderByte);  // "a write to any command block register shall clear HOB"
     if (reg == ata::kCommand) {
+        // A request that nobody has looked at goes, so that the command's own is an edge (ATA/ATAPI-6, 5.2.9, "INTRQ").
+        if (selected() != nullptr) selected()->clear_interrupt();
+        update_interrupt();
         if (value == kDiagnostic) {
             selected_ = 0;
             for (auto& drive : drives_) {

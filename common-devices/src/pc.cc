@@ -169,7 +169,7 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     auto& port92 = machine.own(std::make_unique<SystemControlPort>(machine));
     auto& coprocessor = machine.own(std::make_unique<CoprocessorError>(machine, isa_interrupt(kIrqCoprocessor)));
 
-    auto& dma = machine.own(std::make_unique<Dma8237Pair>(machine.vmem()));
+    auto& dma = machine.own(std::make_unique<Dma8237Pair>(BusMemory(machine)));
     auto& floppy = machine.own(std::make_unique<Floppy82077>(dma, isa_interrupt(kIrqFloppy), config.floppies));
     rtc.set_floppy_drives(floppy_kinds(config));
 
@@ -182,7 +182,8 @@ Expected<std::unique_ptr<Pc>> Pc::build(Machine& machine, const PcConfig& config
     for (unsigned irq = 0; irq < isa_interrupts.size(); ++irq) isa_interrupts[irq] = isa_interrupt(irq);
     auto& isa_bridge = machine.own(std::make_unique<Piix3Isa>(bus, std::move(isa_interrupts)));
     auto& ide = machine.own(std::make_unique<Piix3Ide>(
-        machine.vmem(), std::array{isa_interrupt(Piix3Ide::kInterrupts[0]), isa_interrupt(Piix3Ide::kInterrupts[1])},
+        BusMemory(machine),
+        std::array{isa_interrupt(Piix3Ide::kInterrupts[0]), isa_interrupt(Piix3Ide::kInterrupts[1])},
         !config.firmware));
     attach_drives(ide, config);
     bus.attach(kHostBridgeSlot, 0, host_bridge);

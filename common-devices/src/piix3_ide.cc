@@ -16,10 +16,10 @@ constexpr unsigned kBusMasterBar = 4;
 
 }  // namespace
 
-Piix3Ide::Piix3Ide(VMem& vmem, std::array<IrqLine, kChannels> interrupts, bool enabled)
+Piix3Ide::Piix3Ide(BusMemory memory, std::array<IrqLine, kChannels> interrupts, bool enabled)
     : PciFunction(kIdentity),
-      parts_{{{IdeChannel(std::move(interrupts[0])), BusMaster(vmem)},
-              {IdeChannel(std::move(interrupts[1])), BusMaster(vmem)}}} {
+      parts_{{{IdeChannel(std::move(interrupts[0])), BusMaster(memory)},
+              {IdeChannel(std::move(interrupts[1])), BusMaster(memory)}}} {
     const u32 timing = enabled ? kDecode : 0;
     define(pci::kCommand, 2, enabled ? pci::kDecodePorts : 0, pci::kDecodePorts | pci::kBusMaster);
     define(pci::kStatus, 2, 0x0280, 0x3800, 0x3800);
@@ -42,6 +42,11 @@ void Piix3Ide::settle(Part& part) {
     if ((command() & pci::kBusMaster) != 0) part.master.run(part.channel.selected());
     part.channel.update_interrupt();
     if (part.channel.take_interrupt()) part.master.drive_interrupted();
+}
+
+// Bus mastering may have been switched on behind a transfer that was started before.
+void Piix3Ide::config_changed(unsigned, unsigned) {
+    for (Part& part : parts_) settle(part);
 }
 
 u64 Piix3Ide::read(u64 offset, unsigned size) {

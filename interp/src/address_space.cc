@@ -11,6 +11,7 @@ namespace {
 // Another linear -> physical for code: what was found by linear address no longer counts.
 void code_map_changed(State& s, AddressSpace& space) {
     space.executed_pages.clear();
+    space.executed_regions.clear();
     space.map_generation = 0;
     if (&space == s.space) s.blocks->mapping_changed(s);
 }
@@ -37,14 +38,16 @@ void flush_entries(State& s, AddressSpace& space, u64 linear) {
     for (Tlb& tlb : space.tlbs) {
         for (TlbTable* table : {&tlb.read, &tlb.write}) {
             if (large) {
-                s.did_work(0, table->forget_if([&](const TlbEntry& e) { return (e.tag ^ linear) >> 22 == 0; }));
+                table->forget_region(linear);
             } else {
                 table->forget_page(page);
             }
         }
     }
     if (&space == s.space) s.forget_stack_pages();
-    if (large || space.executed_pages.may_have(page)) code_map_changed(s, space);
+    if (large ? space.executed_regions.may_have(linear) : space.executed_pages.may_have(page)) {
+        code_map_changed(s, space);
+    }
 }
 
 void flush_page(State& s, AddressSpace& space, u64 linear) {

@@ -16,11 +16,12 @@ struct AddressSpace {
 
     // [0] supervisor, [1] user, [2] supervisor that SMAP lets at user pages (CR4.SMAP and EFLAGS.AC set).
     std::array<Tlb, 3> tlbs;
-    TableCache tables;               // of wide (PAE and 4-level) paging
-    PageFilter executed_pages{12};   // linear pages of the code that has been found since the map changed
-    PageFilter large_regions{22};    // 4 MiB regions of which large pages have been used since the last flush
-    PageFilter huge_regions{30};     // the same for pages of 1 GiB
-    bool global_pages_used = false;  // translations that hold in every address space
+    TableCache tables;                // of wide (PAE and 4-level) paging
+    PageFilter executed_pages{12};    // linear pages of the code that has been found since the map changed
+    PageFilter executed_regions{22};  // and the 4 MiB regions that they lie in
+    PageFilter large_regions{22};     // 4 MiB regions of which large pages have been used since the last flush
+    PageFilter huge_regions{30};      // the same for pages of 1 GiB
+    bool global_pages_used = false;   // translations that hold in every address space
 
     // State::map_generation when it was left; 0: linear -> physical has changed since.
     u32 map_generation = 0;

@@ -124,6 +124,7 @@ bool BlockCache::translate_fetch(State& s, u64 linear, u64& physical) {
         if (!translate(s, page | (linear & kPageMask), Access::Execute, s.user, found)) return false;
         e = {.page = page, .key = key, .physical = found & ~kPageMask};
         s.space->executed_pages.add(page);
+        s.space->executed_regions.add(page);
     }
     physical = e.physical | (linear & kPageMask);
     return true;
@@ -312,7 +313,7 @@ void BlockCache::drop_store_entries(State& s, u64 page, PageInfo& info) {
         if (space == nullptr || info.stored_at == kNowhere) continue;
         for (Tlb& tlb : space->tlbs) {
             if (info.stored_at == kSeveralPlaces) {
-                tlb.write.forget_if(is_there);
+                s.did_work(0, tlb.write.forget_if(is_there));
             } else {
                 tlb.write.forget_page_if(info.stored_at, is_there);
             }

@@ -94,8 +94,9 @@ private:
     void make_room(State& s);
     // The upper bits of the product, on which all of the three have an effect.
     static std::size_t bucket_index(u64 physical, u64 rip, u32 mode) {
-        const u64 mixed = physical ^ (rip / kPageSize << 32) ^ (u64{mode} << 52);
-        return (mixed * 0x9e3779b97f4a7c15u) >> (64 - kBucketBits);
+        constexpr u64 kMix = 0x9e3779b97f4a7c15u;
+        const u64 mixed = physical ^ (rip * kMix >> 12) ^ (u64{mode} << 52);
+        return (mixed * kMix) >> (64 - kBucketBits);
     }
     bool translate_fetch(State& s, u64 linear, u64& physical);
     bool still_fits(State& s, Block& block, u64 linear);

@@ -102,7 +102,10 @@ public:
         if (any(groups & Groups::Msrs)) machine_.apic_base_changed(state_->cpu.msrs.apic_base);
         if (any(groups & Groups::Msrs)) push_tsc(machine_.cpu().msrs.tsc);
         if (any(groups & Groups::Fpu)) load_fx_image(state_->fx, state_->cpu.fpu);
-        if (any(groups & Groups::Events)) shutdown_ = false;  // as a RESET ends it
+        if (any(groups & Groups::Events)) {
+            shutdown_ = false;  // as a RESET ends it
+            state_->held_data_hits = 0;
+        }
         if (any(groups & Groups::Control)) {
             // Another engine may have run since: what it wrote to memory, nobody saw.
             flush_tlb(*state_);

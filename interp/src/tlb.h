@@ -61,6 +61,17 @@ public:
     void forget_page(u64 linear) {
         forget_page_if(linear, [](const TlbEntry&) { return true; });
     }
+    // All pages of the 4 MiB around `linear`, which no large page goes beyond: where they are lies together.
+    void forget_region(u64 linear) {
+        const std::size_t word = index(linear) / (kChunk * 64);
+        for (u64 chunks = filled_chunks_[word]; chunks != 0; chunks &= chunks - 1) {
+            const std::size_t chunk = word * 64 + static_cast<unsigned>(std::countr_zero(chunks));
+            for (std::size_t i = 0; i < kChunk; ++i) {
+                TlbEntry& entry = entries_[chunk * kChunk + i];
+                if (((entry.tag ^ linear) >> kRegionBits) == 0) entry = {};
+            }
+        }
+    }
     // A guest that changes address spaces often has filled few entries since the last time: only these are emptied.
     void flush() {
         for_each_filled([](TlbEntry& e) { e = {}; });
@@ -70,6 +81,8 @@ public:
 
 private:
     static constexpr std::size_t kChunk = 16;
+    static constexpr unsigned kRegionBits = 22;
+    static_assert(kChunk * 64 * kPageSize == u64{1} << kRegionBits);
 
     // Calls `change` with every entry that is filled, and maybe with some that are empty.
     template <class Change>

@@ -308,6 +308,7 @@ void KvmEngine::transfer_in(Groups groups) {
     auto done = transfer_.pull(vcpu_, machine_.cpu(), groups);
     if (!done) deferred_ = failure(done.error());
     if (any(groups & Groups::Events)) machine_.cpu().events.halted = halted_;
+    if (any(groups & Groups::Control)) transfer_.complete_pdptes(machine_.cpu(), machine_.vmem());
     if (any(groups & Groups::Control)) machine_.cpu().control.cr8 = machine_.cr8().value_or(machine_.cpu().control.cr8);
 }
 

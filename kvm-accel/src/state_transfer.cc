@@ -9,6 +9,8 @@
 #include <cstring>
 
 #include "dualvm/cpu_model.h"
+#include "guest_translations.h"
+#include "host_kind.h"
 #include "kvm_layout.h"
 #include "refused_bits.h"
 
@@ -104,6 +106,7 @@ Expected<StateTransfer> StateTransfer::create(const KvmDevice& device, const Kvm
     StateTransfer t;
     t.shares_registers_ = (vm.capability(KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS) != 0;
     t.has_sregs2_ = vm.capability(KVM_CAP_SREGS2) != 0;
+    t.nested_paging_ = nested_paging(host_kind());
     t.has_xcrs_ = device.capability(KVM_CAP_XCRS) != 0;
     if (t.shares_registers_) {
         vcpu.run().kvm_valid_regs = KVM_SYNC_X86_REGS;
@@ -281,6 +284,14 @@ Expected<void> StateTransfer::pull_system(KvmVcpu& vcpu, CpuFile& cpu, Groups gr
     return {};
 }
 
+void StateTransfer::complete_pdptes(CpuFile& cpu, const VMem& vmem) const {
+    if (has_sregs2_ || !pae_paging(cpu)) return;
+    const u64 table = cpu.control.cr3 & 0xffffffe0;
+    for (unsigned i = 0; i < cpu.control.pdpte.size(); ++i) {
+        if (!vmem.read_value(table + 8 * i, cpu.control.pdpte[i])) cpu.control.pdpte[i] = 0;
+    }
+}
+
 Expected<void> StateTransfer::push_system(KvmVcpu& vcpu, const CpuFile& cpu, Groups groups) const {
     const bool control = any(groups & Groups::Control);
     // Read first: what belongs to a group that is not pushed stays as it is.
@@ -294,6 +305,7 @@ Expected<void> StateTransfer::push_system(KvmVcpu& vcpu, const CpuFile& cpu, Gro
         } else if (control) {
             sregs.flags = 0;
         }
+        if (control && nested_paging_) static_cast<void>(forget_translations(vcpu, sregs));  // the next tells of errors
         if (auto set = set_sregs(vcpu, KVM_SET_SREGS2, sregs, "KVM_SET_SREGS2"); !set) return set;
     } else {
         kvm_sregs sregs{};
@@ -301,6 +313,7 @@ Expected<void> StateTransfer::push_system(KvmVcpu& vcpu, const CpuFile& cpu, Gro
         to_sregs(sregs, cpu, groups);
         // Setting it would queue an interrupt; those are the events' business.
         std::memset(sregs.interrupt_bitmap, 0, sizeof sregs.interrupt_bitmap);
+        if (control && nested_paging_) static_cast<void>(forget_translations(vcpu, sregs));
         if (auto set = set_sregs(vcpu, KVM_SET_SREGS, sregs, "KVM_SET_SREGS"); !set) return set;
     }
     if (!control) return {};

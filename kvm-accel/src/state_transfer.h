@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "dualvm/cpu_file.h"
+#include "dualvm/vmem.h"
 #include "kvm_handles.h"
 #include "kvm_layout.h"
 
@@ -31,6 +32,10 @@ public:
     Expected<void> pull(KvmVcpu& vcpu, CpuFile& cpu, Groups groups);
     Expected<void> push(KvmVcpu& vcpu, const CpuFile& cpu, Groups groups);
 
+    // The PDPTE registers of PAE paging, which a KVM without KVM_CAP_SREGS2 does not tell: as MOV CR3 loads them (SDM
+    // vol. 3A, 4.4.1). A guest that has changed them in memory since gets them early.
+    void complete_pdptes(CpuFile& cpu, const VMem& vmem) const;
+
     // With KVM_CAP_SYNC_REGS the general registers are in kvm_run after each exit.
     bool shares_registers() const { return shares_registers_; }
 
@@ -50,7 +55,7 @@ private:
     static Expected<void> pull_events(KvmVcpu& vcpu, CpuFile& cpu);
     static Expected<void> push_events(KvmVcpu& vcpu, const CpuFile& cpu);
 
-    bool shares_registers_ = false, has_sregs2_ = false, has_xcrs_ = false;
+    bool shares_registers_ = false, has_sregs2_ = false, has_xcrs_ = false, nested_paging_ = false;
     std::vector<u32> msrs_;  // of plain_msr() that this KVM knows
 };
 

@@ -320,7 +320,7 @@ Expected<void> ClusteredImage::flush() {
 }
 
 void ClusteredImage::flush_at_end() {
-    // Nobody is left to be told of a failure; who wants to know flushes before.
+    // Nobody is left to be told of a failure: who wants to know flushes before, and then there is nothing left to do.
     if (!writable_ || !write_metadata()) return;
     static_cast<void>(write_allocations());  // what step 5 gave up
 }

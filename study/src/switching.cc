@@ -270,6 +270,7 @@ std::optional<Exit> SwitchingEngine::hand_over(std::size_t to) {
     // What went wrong meanwhile an engine tells when it is to run, even if it is for no instruction at all.
     Exit last = from.run({.instructions = 0});
     if (last.kind == ExitKind::Failure || last.kind == ExitKind::Shutdown) return last;
+    if (last.kind == ExitKind::Kicked) parts_[to].engine->kick();  // it was for whoever runs next
     active_ = to;
     engine().push(Groups::All);
     ++accounts_[to].hand_overs;

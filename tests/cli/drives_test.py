@@ -70,6 +70,29 @@ class ClosedStreams(CliTest):
                 self.assertEqual(path.read_bytes(), bytes(1 << 20))
 
 
+class FailsAtTheEnd(CliTest):
+    # Writes a sector of the first disk, and ends the run without a flush.
+    SECTOR = bytes.fromhex("baf601b0e0ee baf201b001ee baf301b005ee baf401b000ee baf501b000ee baf701b030ee"
+                           "baf001b90001 efe2fd b000e6f4 f4").ljust(510, b"\0") + b"\x55\xaa"
+
+    def test_what_the_guest_did_not_flush(self):
+        sector = self.folder / "sector"
+        sector.write_bytes(self.SECTOR)
+        environment = {**os.environ, "LD_PRELOAD": os.environ["DUALVM_SYNC_FAILS"]}
+        for kind in ("raw", "qcow2"):
+            for command in ("run", "trace"):
+                with self.subTest(kind=kind, command=command):
+                    path = self.folder / f"disk.{kind}"
+                    path.unlink(missing_ok=True)
+                    self.assert_status(dualvm("img", "create", "-f", kind, str(path), "1M"), 0)
+                    options = (command, "--engine=interp", "-kernel", str(sector), "-hda", str(path))
+                    self.assert_status(dualvm(*options), 1)
+                    failed = dualvm(*options, env=environment)
+                    self.assert_status(failed, BAD_IMAGE)
+                    self.assertIn(str(path), failed.stderr)
+                    self.assertIn("Input/output error", failed.stderr)
+
+
 class NothingToBoot(CliTest):
     def test_a_disk_without_boot_sector(self):
         path = self.folder / "disk"

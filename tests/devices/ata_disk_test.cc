@@ -343,6 +343,44 @@ TEST_F(Ata, ATableWithoutEndStopsAtItsBoundary) {
     EXPECT_TRUE(failed_with(ata::kAborted));
 }
 
+TEST_F(Ata, AnErrorThatNobodyHasClearedFailsNoLaterTransfer) {
+    entry(0, 0xfff00000, 512, true);
+    command28(0xc8, 9, 1);
+    start_dma(true);
+    ASSERT_EQ(master_status() & 2, 2);
+    entry(0, 0x2000, 512, true);
+    ide.write(master(), 1, 8);
+    ide.write(master() + 2, 1, 4);  // the interrupt alone
+    command28(0xc8, 9, 1);
+    ide.write(master(), 1, 9);
+    EXPECT_EQ(master_status(), 0x06);
+    EXPECT_TRUE(ready());
+    std::vector<u8> data(512);
+    ASSERT_TRUE(vmem->read(0x2000, data.data(), data.size()));
+    EXPECT_TRUE(is_sector(data, 0, 9));
+}
+
+TEST_F(Ata, BusMasteringMayBeSwitchedOnLast) {
+    ide.write_config(pci::kCommand, 2, pci::kDecodePorts);
+    entry(0, 0x2000, 512, true);
+    command28(0xc8, 9, 1);
+    start_dma(true);
+    ide.write_config(pci::kCommand, 2, pci::kDecodePorts | pci::kBusMaster);
+    EXPECT_TRUE(irq14.level());
+    EXPECT_EQ(master_status(), 0x04);
+}
+
+// Who looks at the alternate status leaves the request up; the next command takes it down before it makes its own.
+TEST_F(Ata, EachCommandHasAnInterruptOfItsOwn) {
+    for (int i = 0; i < 3; ++i) {
+        irq14.take_rises();
+        command28(0x20, 5, 1);
+        EXPECT_EQ(irq14.take_rises(), 1) << i;
+        read_data(512);
+        EXPECT_TRUE(irq14.level()) << i;
+    }
+}
+
 TEST_F(Ata, DriveAndMasterMustGoTheSameWay) {
     entry(0, 0x2000, 512, true);
     command28(0xc8, 9, 1);

@@ -85,6 +85,60 @@ TEST_F(Floppy, SeeksAndRecalibrates) {
     EXPECT_EQ(command({0x04, 0}), Bytes{0x38});
 }
 
+TEST_F(Floppy, ASeekIsToldOfBeforeTheDrivesThatAResetFound) {
+    out(kDor, 0x18);
+    out(kDor, 0x1c);
+    command({0x07, 0});
+    EXPECT_EQ(command({0x08}), (Bytes{0x20, 0}));
+    EXPECT_EQ(command({0x08}), (Bytes{0xc1, 0}));
+}
+
+TEST_F(Floppy, ASeekWaitsUntilItHasBeenSensed) {
+    settle();
+    command({0x0f, 0, 40});
+    command({0x04, 0});  // SENSE DRIVE STATUS, which has a result
+    EXPECT_TRUE(irq.level());
+    EXPECT_EQ(command({0x08}), (Bytes{0x20, 40}));
+    EXPECT_FALSE(irq.level());
+    EXPECT_EQ(command({0x08}), Bytes{0x80});
+}
+
+TEST_F(Floppy, SeeksOfTwoDrivesAreToldOfEach) {
+    Floppy82077 two{dma, irq.line(), {&disk, &disk}};
+    const auto send = [&](std::initializer_list<u8> bytes) {
+        for (u8 b : bytes) two.write(kFifo, 1, b);
+    };
+    send({0x0f, 0, 40});
+    send({0x0f, 1, 20});
+    for (const Bytes& expected : {Bytes{0x20, 40}, Bytes{0x21, 20}}) {
+        EXPECT_TRUE(irq.level());
+        send({0x08});
+        for (u8 byte : expected) EXPECT_EQ(two.read(kFifo, 1), byte);
+    }
+    EXPECT_FALSE(irq.level());
+}
+
+TEST_F(Floppy, NoDriveIsAnother) {
+    settle();
+    for (u8 unit = 1; unit < 4; ++unit) {
+        command({0x07, unit});
+        EXPECT_EQ(command({0x08}), (Bytes{static_cast<u8>(0x70 | unit), 0}));
+    }
+    command({0x0f, 0, 40});
+    command({0x03, 0xdf, 2});  // SPECIFY names no drive
+    EXPECT_EQ(command({0x08}), (Bytes{0x20, 40}));
+}
+
+TEST_F(Floppy, WithoutPollingAResetTellsOfNothing) {
+    settle();
+    command({0x13, 0, 0x10, 0});
+    command({0x94});  // LOCK, or the reset would undo that
+    out(kDor, 0x18);
+    out(kDor, 0x1c);
+    EXPECT_FALSE(irq.level());
+    EXPECT_EQ(command({0x08}), Bytes{0x80});
+}
+
 TEST_F(Floppy, ReadsByDmaOverBothHeadsUntilTerminalCount) {
     settle();
     set_channel(0x8000, 20 * 512, 0x46);

@@ -99,6 +99,18 @@ TEST_F(Controller, AByteForTheMouseComesBackFromTheMouse) {
     EXPECT_EQ(answers(), Bytes{0xa5});
 }
 
+TEST_F(Controller, AnAnswerOfItsOwnWaitsForTheKeyThatIsThere) {
+    command(0x60, 0x47);
+    i8042.keyboard().press(key("a"));
+    pass(clock(), I8042::kByteTime);
+    irq1.take_rises();
+    command(0x20);
+    EXPECT_EQ(answer(), Bytes{0x1e});
+    EXPECT_EQ(irq1.take_rises(), 1) << "of the answer";
+    EXPECT_EQ(answer(), Bytes{0x47});
+    EXPECT_EQ(answer(), Bytes{});
+}
+
 TEST_F(Controller, EachPortHasItsInterrupt) {
     command(0x60, 0x47);
     irq1.take_rises();
@@ -118,6 +130,7 @@ TEST_F(Controller, NothingInterruptsThatTheCommandByteDoesNotLet) {
     command(0x60, 0x44);
     command(0xd2, 1);
     EXPECT_FALSE(irq1.level());
+    answer();
     command(0xd3, 2);
     EXPECT_FALSE(irq12.level());
     command(0x60, 0x47);

@@ -3,6 +3,7 @@
 #include <random>
 
 #include "device_test.h"
+#include "dualvm/devices/bus_memory.h"
 
 namespace dualvm::devices {
 namespace {
@@ -42,6 +43,20 @@ TEST_F(WholePc, SerialPortAndDebugConsolesReachTheirSinks) {
     EXPECT_EQ(console, "bc");
     EXPECT_EQ(in(0xe9), 0xe9u);
     EXPECT_EQ(in(0x402), 0xe9u);
+}
+
+TEST_F(WholePc, DmaReachesTheGraphicsWindow) {
+    const BusMemory memory(*machine);
+    const std::array<u8, 2> text = {'x', 0x1e};
+    EXPECT_TRUE(memory.write(0xb8000, text.data(), text.size()));
+    EXPECT_EQ(machine->vio().read_mmio(0xb8000, 1), 'x');
+    std::array<u8, 2> back{};
+    EXPECT_TRUE(memory.read(0xb8000, back.data(), back.size()));
+    EXPECT_EQ(back, text);
+    EXPECT_TRUE(memory.write(0x9ffff, text.data(), text.size()));  // half of it is RAM
+    EXPECT_TRUE(machine->vmem().read(0x9ffff, back.data(), 1));
+    EXPECT_EQ(back[0], 'x');
+    EXPECT_FALSE(memory.write(0xf0000000, text.data(), text.size()));
 }
 
 TEST_F(WholePc, TheTimerInterruptsAtIrq0) {

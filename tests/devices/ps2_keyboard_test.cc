@@ -41,6 +41,29 @@ TEST_F(Keyboard, ThroughTheControllersTranslationSet2IsSet1) {
     EXPECT_EQ(type(key("pause")), (Bytes{0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5}));
 }
 
+// F0h has been taken from the keyboard, and its code is on the cable.
+TEST_F(Keyboard, AnAnswerBetweenTheTwoBytesOfABreakCodeLeavesItABreakCode) {
+    command(0x60, 0x65);
+    i8042.keyboard().press(key("a"));
+    ASSERT_EQ(all_that_comes(), Bytes{0x1e});
+    i8042.keyboard().release(key("a"));
+    pass(clock(), I8042::kByteTime);
+    ASSERT_EQ(answers(), Bytes{});
+    EXPECT_EQ(ask(0xed), Bytes{0xfa});
+    EXPECT_EQ(ask(2), Bytes{0xfa});
+    EXPECT_EQ(all_that_comes(), Bytes{0x9e});
+}
+
+TEST_F(Keyboard, ABreakCodeThatTheKeyboardForgetsHalfOfIsNone) {
+    command(0x60, 0x65);
+    i8042.keyboard().press(key("a"));
+    ASSERT_EQ(all_that_comes(), Bytes{0x1e});
+    i8042.keyboard().release(key("a"));
+    pass(clock(), I8042::kByteTime);
+    EXPECT_EQ(ask(0xf4), Bytes{0xfa});  // enable: it clears its queue
+    EXPECT_EQ(type(key("b")), (Bytes{0x30, 0xb0}));
+}
+
 TEST_F(Keyboard, PauseComesAllAtOnce) {
     EXPECT_EQ(type(key("pause")), (Bytes{0xe1, 0x14, 0x77, 0xe1, 0xf0, 0x14, 0xf0, 0x77}));
     i8042.keyboard().press(key("ctrl"));

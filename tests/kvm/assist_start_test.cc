@@ -51,6 +51,18 @@ TEST_F(AssistStart, AGuestWithoutAProgramNeedsNoVm) {
     engine->collect_dirty();
 }
 
+// What RDTSC gives on the CPU is the host's; kernel and program are to see one counter.
+TEST_F(AssistStart, AProgramWhoseTimeStampCounterWasMovedIsInterpreted) {
+    user_mode({0x0f, 0x31, 0xeb, 0xfe});  // rdtsc; jmp $
+    cpu().control.cr4 |= cr4::OSFXSR;
+    cpu().msrs.tsc_adjust = 1;
+    start_assisted();
+    if (IsSkipped()) return;
+    EXPECT_EQ(run_briefly().kind, ExitKind::BudgetUsed);
+    EXPECT_EQ(engine->statistics().named["hand-overs to the CPU"], 0u);
+    EXPECT_GT(engine->statistics().named["interpreted: time stamp counter moved"], 0u);
+}
+
 TEST_F(AssistStart, TheFirstProgramBringsTheVm) {
     program();
     start_assisted();

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "cpuid.h"
 #include "exits.h"
+#include "guest_translations.h"
 #include "host_kind.h"
 
 namespace dualvm::kvm {
@@ -118,6 +120,7 @@ const char* UserMode::refuses(const CpuFile& cpu, const VMem& vmem) {
     if ((flags & (rflags::NT | rflags::AC | rflags::RF | rflags::VIF | rflags::VIP)) != 0) return "flags";
     if ((c.cr0 & (cr0::TS | cr0::EM)) != 0 || (c.cr4 & cr4::OSFXSR) == 0) return "x87 or SSE off";
     if ((c.cr4 & cr4::TSD) != 0) return "RDTSC forbidden";
+    if (cpu.msrs.tsc_adjust != 0) return "time stamp counter moved";  // what RDTSC gives here is the host's
     const EventGroup& e = cpu.events;
     if (e.exception_pending || e.interrupt_accepted || e.nmi_pending || e.interrupt_shadow_sti ||
         e.interrupt_shadow_mov_ss) {
@@ -183,6 +186,7 @@ Expected<bool> UserMode::prepare(const CpuFile& cpu) {
         if (!root) watch_.forget();
         drop = drop || !root || root->fresh || root->moved;
     }
+    translations_stale_ = drop && !shadow_paging_;
     if (drop && shadow_paging_) {
         ++counts_.shadows_dropped;
         if (!slots_.drop_shadows()) return ioctl_error("KVM_SET_USER_MEMORY_REGION, to drop stale shadows,");
@@ -352,6 +356,10 @@ UserMode::Result UserMode::enter(CpuFile& cpu, Deadline& deadline) {
     Result result;
     fill_registers(cpu);
     kvm_run& run = vcpu_.run();
+    if (std::exchange(translations_stale_, false)) {
+        auto forgot = forget_translations(vcpu_, run.s.regs.sregs);
+        if (!forgot) return failed(forgot.error().text);
+    }
     while (true) {
         if (kicker_.take_kick()) {
             result.end = End::Kicked;

@@ -86,7 +86,8 @@ private:
     Kicker kicker_;
     TableWatch watch_;
     bool shadow_paging_;
-    bool pvm_;  // kvm_pvm: the vCPU's IF is the host's, and SYSCALL stays at ring 3
+    bool translations_stale_ = false;  // those that the CPU itself may have kept of the program's tables
+    bool pvm_;                         // kvm_pvm: the vCPU's IF is the host's, and SYSCALL stays at ring 3
     u64 seen_map_generation_ = 0;
     u64 apic_base_ = 0;  // as KVM wants it back
     u64 root_ = 0;       // the shim's copy that CR3 gets

@@ -73,6 +73,16 @@ TEST_P(TlbForgets, OnePage) {
     table_.forget_page_if(page(2) + kReach, everything);  // the same place, another page
     EXPECT_EQ(known(), GetParam() - 1);
 }
+TEST_P(TlbForgets, ARegionOfFourMebibytes) {
+    constexpr u64 kRegion = u64{1} << 22;
+    table_.forget_region(page(3) + 5);
+    for (u64 i = 0; i < GetParam(); ++i) {
+        EXPECT_EQ(table_.find(page(i)) == nullptr, page(i) / kRegion == page(3) / kRegion) << i;
+    }
+    table_.remember(page(3) + kReach, 1);
+    table_.forget_region(page(3));  // the same place, another region
+    EXPECT_NE(table_.find(page(3) + kReach), nullptr);
+}
 INSTANTIATE_TEST_SUITE_P(FewAndMany, TlbForgets, testing::Values(10, 192, 194, 4000));
 
 class AcrossPages : public testing::Test {

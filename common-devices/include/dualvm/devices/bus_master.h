@@ -2,8 +2,8 @@
 // drive has or wants from and to memory, by a table of physical regions that the guest has written there.
 #pragma once
 
+#include "dualvm/devices/bus_memory.h"
 #include "dualvm/devices/ide_drive.h"
-#include "dualvm/vmem.h"
 
 namespace dualvm::devices {
 
@@ -11,7 +11,7 @@ class BusMaster {
 public:
     static constexpr unsigned kRegisters = 8;
 
-    explicit BusMaster(VMem& vmem) : vmem_(vmem) {}
+    explicit BusMaster(BusMemory memory) : memory_(memory) {}
 
     u8 read(unsigned reg) const;
     void write(unsigned reg, u8 value);
@@ -28,7 +28,7 @@ private:
     bool next_region();
     bool move(IdeDrive& drive, std::size_t bytes);
 
-    VMem& vmem_;
+    BusMemory memory_;
     u8 command_ = 0, status_ = 0;
     u32 table_ = 0;
     // The table as far as it has been read: where the next entry is, and what is left of the present region.

@@ -9,8 +9,7 @@
 #include <array>
 #include <span>
 
-#include "dualvm/vio.h"
-#include "dualvm/vmem.h"
+#include "dualvm/devices/bus_memory.h"
 
 namespace dualvm::devices {
 
@@ -19,7 +18,7 @@ public:
     // Offsets: ports 00h-0Fh, C0h-DFh, and the page registers 81h-8Fh.
     static constexpr u64 kBytes = 0, kWords = 0x10, kPages = 0x30;
 
-    explicit Dma8237Pair(VMem& vmem) : vmem_(vmem) {}
+    explicit Dma8237Pair(BusMemory memory) : memory_(memory) {}
 
     // How many bytes have moved: all, or less if the channel's count is through (terminal count), it is masked, or set
     // to another direction.
@@ -52,7 +51,7 @@ private:
     u8 read_chip(unsigned chip, unsigned reg);
     void write_chip(unsigned chip, unsigned reg, u8 value);
 
-    VMem& vmem_;
+    BusMemory memory_;
     std::array<Channel, 8> channels_{};
     std::array<Chip, 2> chips_{};
     std::array<u8, 16> other_pages_{};  // page registers that lead nowhere: guests keep values there

@@ -56,7 +56,11 @@ private:
     void push_fifo(u8 value);
     void run_command();
     void results(std::initializer_list<u8> bytes);
-    void interrupt_with(u8 status0);
+    void raise_interrupt();
+    void set_line();
+    void taken();
+    void poll_drives();
+    bool seek_ended() const;
     void sense_interrupt();
     u8 drive_status() const;
     void seek(u8 track);
@@ -74,15 +78,16 @@ private:
     void end_transfer(u8 error0, u8 status1, u8 status2);
     u64 offset_of(const Place& at) const;
 
-    Disk* disk() const { return disks_[unit_]; }
+    Disk* disk() const { return unit_ < kDrives ? disks_[unit_] : nullptr; }
     Drive& drive() { return drives_[unit_]; }
     bool by_dma() const { return (specify_ & 1) == 0; }
 
     Dma8237Pair& dma_;
     IrqLine line_;
     std::array<Disk*, kDrives> disks_;
-    std::array<FloppyGeometry, kDrives> geometry_{};
-    std::array<Drive, kDrives> drives_{};
+    static constexpr unsigned kUnits = 4;  // that a command can name
+    std::array<FloppyGeometry, kUnits> geometry_{};
+    std::array<Drive, kUnits> drives_{};
     Phase phase_ = Phase::Command;
     Work work_ = Work::Read;
     std::vector<u8> command_, fifo_;  // bytes of the command; results, or a sector
@@ -94,8 +99,7 @@ private:
     u8 digital_output_ = 0, data_rate_ = 2, specify_ = 0, step_rate_ = 0, tape_ = 0, perpendicular_ = 0;
     u8 configuration_ = 0, precompensation_ = 0;
     bool locked_ = false, interrupt_ = false;
-    u8 status0_ = 0;         // for SENSE INTERRUPT STATUS
-    u8 resets_to_tell_ = 0;  // after a reset, one for each of four drives
+    std::array<u8, kUnits> to_sense_{};  // by drive: ST0 that waits for SENSE INTERRUPT STATUS, or 0
 };
 
 }  // namespace dualvm::devices

@@ -43,6 +43,7 @@ private:
     void command(u8 value);
     void data(u8 value);
     void put(u8 value, Source source);
+    void answer(u8 value, Source source = Source::Keyboard);
     u8 status() const;
     u8 read_data();
     u8 output_port() const;
@@ -63,6 +64,8 @@ private:
     std::array<u8, 32> ram_{};  // the first is the command byte
     u8 output_ = 0, pending_command_ = 0;
     Source full_ = Source::Nobody;
+    u8 own_ = 0;  // what the controller itself has to say, while own_for_ says as whose byte
+    Source own_for_ = Source::Nobody;
     bool last_was_command_ = false;
     bool break_ = false;  // F0h has been taken: the code that follows is of a key let go
 };

@@ -20,7 +20,7 @@ public:
     static constexpr std::array<unsigned, kChannels> kInterrupts = {14, 15};
 
     // `enabled`: the channels answer after a reset, as firmware leaves them; else the guest has to switch them on.
-    Piix3Ide(VMem& vmem, std::array<IrqLine, kChannels> interrupts, bool enabled);
+    Piix3Ide(BusMemory memory, std::array<IrqLine, kChannels> interrupts, bool enabled);
 
     // Channel 0 or 1, device 0 or 1.
     void attach(unsigned channel, unsigned number, std::unique_ptr<IdeDrive> drive);
@@ -38,6 +38,7 @@ private:
         BusMaster master;
     };
     bool decodes(unsigned channel) const;
+    void config_changed(unsigned at, unsigned size) override;
     void settle(Part& part);
 
     std::array<Part, kChannels> parts_;
