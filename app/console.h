@@ -43,6 +43,9 @@ public:
 
 private:
     void read_input();
+    std::size_t room_for_guest() const;
+    void feed_guest();
+    bool goes_on_waiting();
     void take(std::string_view bytes);
     void end_run(ExitStatus status, const char* reason, std::string text);
 
@@ -53,6 +56,7 @@ private:
     bool prefix_ = false;  // Ctrl-A was pressed
     devices::Pc* pc_ = nullptr;
     std::string buffer_, debug_buffer_;
+    std::string typed_;  // at a terminal: what the guest has no room for yet
     u64 bytes_written_ = 0;
     std::optional<ConsoleEnd> end_;
 };

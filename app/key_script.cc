@@ -20,6 +20,7 @@ using devices::Key;
 using Kind = KeyStep::Kind;
 
 constexpr u64 kMostTimes = 1000;
+constexpr std::size_t kMostSteps = 200'000;  // half an hour at the usual pace
 constexpr int kFarthest = 10000;
 constexpr std::size_t kLargestFile = 1 << 20;
 
@@ -82,7 +83,9 @@ private:
 
     void character(char c, std::size_t size) {
         KeyStep step{.source = std::string(text_.substr(at_, size))};
-        if (const auto found = devices::keystroke_for(c)) {
+        if (script_.size() >= kMostSteps) {
+            wrong(at_, at_ + size, fmt::format("the script has more than {} keys", kMostSteps));
+        } else if (const auto found = devices::keystroke_for(c)) {
             stroke(*found, step.keys);
             script_.push_back(std::move(step));
         } else {
@@ -141,7 +144,8 @@ private:
             if (name.size() == names.size()) break;
             names.remove_prefix(name.size() + 1);
         }
-        for (u64 i = 0; i < times; ++i) script_.push_back(step);
+        if (script_.size() + times > kMostSteps) return fmt::format("the script has more than {} keys", kMostSteps);
+        script_.insert(script_.end(), times, step);
         return {};
     }
 
@@ -209,7 +213,7 @@ private:
     static bool number(std::string_view text, int& value) {
         if (text.starts_with('+')) text.remove_prefix(1);
         const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-        return error == std::errc{} && end == text.data() + text.size() && std::abs(value) <= kFarthest;
+        return error == std::errc{} && end == text.data() + text.size() && value >= -kFarthest && value <= kFarthest;
     }
 
     std::string_view text_;

@@ -237,6 +237,11 @@ void LiveScreen::key(int code, bool special) {
             return;
         }
         if (kind == KEY_CODE_YES && next == KEY_RESIZE) return resized();
+        if (kind != KEY_CODE_YES && next == kPrefix) {  // no Alt: two keys that came together
+            if (auto step = terminal_key(code, false, false)) press(*step);
+            prefix_ = true;
+            return;
+        }
         if (auto step = terminal_key(static_cast<int>(next), kind == KEY_CODE_YES, true)) press(*step);
         return;
     }

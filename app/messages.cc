@@ -20,14 +20,14 @@ bool wants_color(ColorChoice choice, int fd) {
     return isatty(fd) != 0 && (no_color == nullptr || *no_color == '\0');
 }
 
-int write_all(int fd, std::string_view text) {
+int write_all(int fd, std::string_view text, const std::function<bool()>& goes_on) {
     // Never more than can be written without waiting, which POLLOUT promises of PIPE_BUF bytes (pipe(7)): a signal that
     // comes just before a write() that waits would be missed.
     constexpr int kMilliseconds = 100;
     while (!text.empty()) {
         pollfd ready{fd, POLLOUT, 0};
         if (poll(&ready, 1, kMilliseconds) <= 0) {
-            if (interrupted()) return EINTR;
+            if (interrupted() || (goes_on && !goes_on())) return EINTR;
             continue;
         }
         const ssize_t n = ::write(fd, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));

@@ -1,6 +1,7 @@
 // What dualvm itself has to say: on standard error, each message with the program's name before it.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -36,6 +37,6 @@ bool wants_color(ColorChoice choice, int fd);
 // Writes all of it to standard output; on failure an Error that says so (status 12 if the reader left).
 Expected<void> print(std::string_view text);
 // The same to any file descriptor; 0 or an errno.
-int write_all(int fd, std::string_view text);
+int write_all(int fd, std::string_view text, const std::function<bool()>& goes_on = {});
 
 }  // namespace dualvm::app

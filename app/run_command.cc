@@ -165,7 +165,9 @@ int run_command(const Options& options, const Messages& messages) {
     std::optional<ConsoleEnd> left;
     {
         if ((*console)->input_possible() && isatty(STDIN_FILENO) != 0) messages.note("Ctrl-A x leaves, Ctrl-A h helps");
-        const RawTerminal raw;
+        // Where nobody reads keys, Ctrl-C is to stay the signal that ends the run.
+        std::optional<RawTerminal> raw;
+        if ((*console)->input_possible() || *live) raw.emplace();
         if (*live) {
             auto opened = LiveScreen::open(*guest->machine, *guest->pc);
             if (!opened) return report_error(opened.error(), messages);

@@ -96,6 +96,7 @@ std::vector<std::string> split_initrd(std::string_view option) {
 Expected<BootReport> boot_image(Machine& machine, const BootImage& image) {
     const auto map = memory_map(machine.vmem());
     LoadPlan plan(image.name, map);
+    if (machine.platform()) plan.set_acpi_root(kBiosRom);
     auto entry = plan_guest(image, plan);
     if (!entry) return tl::unexpected(entry.error());
     if (machine.platform()) put_acpi_tables(*machine.platform(), plan);

@@ -49,6 +49,10 @@ public:
         return address;
     }
 
+    // Where ACPI's root pointer will be; 0 if the machine has no tables.
+    void set_acpi_root(u64 address) { acpi_root_ = address; }
+    u64 acpi_root() const { return acpi_root_; }
+
     // The end of the highest piece so far, 0 if there is none.
     u64 end() const { return used_.empty() ? 0 : used_.rbegin()->second; }
     // True if a piece with contents covers the byte at `address`.
@@ -75,6 +79,7 @@ private:
 
     std::string image_name_;
     const std::vector<MemoryMapEntry>& map_;
+    u64 acpi_root_ = 0;
     std::vector<Piece> pieces_;
     std::map<u64, u64> used_;  // base -> end, not overlapping
 };

@@ -17,8 +17,8 @@ constexpr u32 kPhysicalEntryNote = 18;  // XEN_ELFNOTE_PHYS32_ENTRY
 
 constexpr u32 kStartInfoMagic = 0x336ec578, kStartInfoVersion = 1;
 // hvm_start_info and the tables it points to: sizes, and offsets of the fields that are filled.
-constexpr u64 kStartInfoSize = 56, kInfoModuleCount = 12, kInfoModules = 16, kInfoCommandLine = 24, kInfoMap = 40,
-              kInfoMapEntries = 48;
+constexpr u64 kStartInfoSize = 56, kInfoModuleCount = 12, kInfoModules = 16, kInfoCommandLine = 24, kInfoRsdp = 32,
+              kInfoMap = 40, kInfoMapEntries = 48;
 constexpr u64 kModuleSize = 32, kMapEntrySize = 24;
 
 Expected<u64> entry_from_note(const BootImage& image, const ElfImage& elf) {
@@ -77,6 +77,7 @@ Expected<u64> put_start_info(const BootImage& image, LoadPlan& plan) {
     store(info, kInfoModuleCount, static_cast<u32>(modules->size()));
     store(info, kInfoModules, modules->empty() ? u64{0} : *table);
     store(info, kInfoCommandLine, *command_line);
+    store(info, kInfoRsdp, plan.acpi_root());
     store(info, kInfoMap, *map);
     store(info, kInfoMapEntries, static_cast<u32>(plan.map().size()));
     return put(std::move(info), "PVH start info");

@@ -114,7 +114,8 @@ struct State {
     u64 instructions_before_slice = 0;  // executed before this slice began
     bool in_chain = false;              // `ticks` is what handlers keep: the rest of the block is already taken off
     i64 slice = 0;                      // instructions given to this slice
-    i64 work_left = 0;                  // and so much of work that has no bound by instruction: see did_work()
+    // And so much of work that has no bound by instruction: see did_work(). Without a slice there is no bound.
+    i64 work_left = i64{1} << 62;
     // The current one is always there, the others once they are needed.
     std::array<std::unique_ptr<AddressSpace>, kAddressSpaces> spaces{std::make_unique<AddressSpace>()};
     AddressSpace* space = spaces.front().get();

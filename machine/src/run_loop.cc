@@ -14,6 +14,8 @@ using Steady = std::chrono::steady_clock;
 
 // Input is looked for, and limits of host time are checked, at least this often.
 constexpr Nanoseconds kSlice = 10'000'000;
+// Who only looks at the guest (the keys of a script) has this time to find that it waits for them.
+constexpr Nanoseconds kLastLooks = 50'000'000;
 // An engine that comes back for every port access never uses up its slice: so many exits count as one.
 constexpr unsigned kExitsInSlice = 64;
 
@@ -162,6 +164,7 @@ private:
 
     // The guest waits in HLT: to the next interrupt, or for ever.
     std::optional<RunResult> halted() {
+        const Nanoseconds since = machine_.clock().now();
         while (true) {
             machine_.clock().fire_due();
             if (machine_.pending_request()) return std::nullopt;
@@ -174,7 +177,8 @@ private:
             const Nanoseconds deadline = machine_.clock().next_deadline();
             const bool input = hooks_.input_possible && hooks_.input_possible();
             const bool wakeable = interruptible || (machine_.may_raise_nmi() && !events.nmi_masked);
-            if (!wakeable || (!machine_.clock().can_wake_guest() && !input)) {
+            const bool looked_at = deadline != kNever && machine_.clock().now() - since < kLastLooks;
+            if (!wakeable || (!machine_.clock().can_wake_guest() && !input && !looked_at)) {
                 return ended(ExitStatus::Clean, "halted",
                              wakeable ? "the guest halted with nothing left that could wake it"
                                       : "the guest halted with interrupts disabled");

@@ -25,6 +25,13 @@ RunResult run_once(Subject& subject, const RunLimits& limits) {
     return result;
 }
 
+bool cut(const EngineRun& run) { return run.result.status == kLimit; }
+
+bool one_begins_the_other(const std::string& a, const std::string& b) {
+    const std::size_t common = std::min(a.size(), b.size());
+    return a.compare(0, common, b, 0, common) == 0;
+}
+
 Expected<EngineRun> run_engine(const std::string& engine, const CompareOptions& options, const MakeSubject& make) {
     EngineRun run;
     run.engine = engine;
@@ -41,6 +48,8 @@ Expected<EngineRun> run_engine(const std::string& engine, const CompareOptions& 
             return run;
         }
         RunResult result = run_once(**subject, options.limits);
+        run.interrupted = result.reason == "interrupted";
+        if (i != 0 && run.interrupted) break;  // what it did and how long it took is of no whole run
         run.seconds.push_back(result.seconds);
         if (i == 0) {
             run.result = std::move(result);
@@ -48,10 +57,13 @@ Expected<EngineRun> run_engine(const std::string& engine, const CompareOptions& 
             run.statistics = (*subject)->engine->statistics();
             run.cpu = (*subject)->machine->cpu();
             run.dirty_pages = (*subject)->machine->vmem().dirty_pages();
+        } else if (result.status == kLimit || cut(run)) {
+            run.cut_later = run.cut_later || result.status == kLimit;
+            if (!one_begins_the_other(*(*subject)->output, run.output)) run.same_every_time = false;
         } else if (result.status != run.result.status || *(*subject)->output != run.output) {
             run.same_every_time = false;
         }
-        if (run.result.reason == "interrupted") break;
+        if (run.interrupted) break;
     }
     run.median_seconds = median(run.seconds);
     return run;
@@ -83,16 +95,13 @@ std::string where_outputs_differ(const EngineRun& a, const EngineRun& b) {
                        quoted(a.output, at), b.engine, quoted(b.output, at));
 }
 
-bool cut(const EngineRun& run) { return run.result.status == kLimit; }
-
 void compare_two(const EngineRun& a, const EngineRun& b, Comparison& comparison) {
     if (cut(a) || cut(b)) {
         comparison.cut_short = true;
         // One that was cut has printed the beginning of what the other printed.
-        const std::size_t common = std::min(a.output.size(), b.output.size());
         const bool shorter_was_cut =
             (a.output.size() <= b.output.size() || cut(b)) && (b.output.size() <= a.output.size() || cut(a));
-        if (a.output.compare(0, common, b.output, 0, common) != 0 || !shorter_was_cut) {
+        if (!one_begins_the_other(a.output, b.output) || !shorter_was_cut) {
             comparison.disagreements.push_back(where_outputs_differ(a, b));
         }
         return;
@@ -141,6 +150,7 @@ int Comparison::status() const {
     int status = 0;
     for (const EngineRun& run : runs) {
         if (!run.unavailable && run.result.status % 2 == 0) status = std::max(status, run.result.status);
+        if (run.interrupted || run.cut_later) status = std::max(status, kLimit);
     }
     return status;
 }
@@ -158,12 +168,13 @@ Expected<Comparison> compare(const CompareOptions& options, const MakeSubject& m
         }
         auto run = run_engine(engine, options, make);
         if (!run) return tl::unexpected(run.error());
-        interrupted = run->result.reason == "interrupted";
+        interrupted = run->interrupted;
         comparison.runs.push_back(std::move(*run));
     }
     const EngineRun* first = nullptr;
     for (const EngineRun& run : comparison.runs) {
         if (run.unavailable) continue;
+        comparison.cut_short = comparison.cut_short || run.cut_later;
         if (!run.same_every_time) {
             comparison.disagreements.push_back(
                 fmt::format("{} did not do the same in each of its {} runs", run.engine, run.seconds.size()));

@@ -49,6 +49,8 @@ TEST(Pvh, StartInfoIsVersionOneWithCommandLineMapAndModules) {
     EXPECT_EQ(value_at<u64>(*machine, entry + 8), 3u);
     EXPECT_EQ(string_at(*machine, value_at<u64>(*machine, entry + 16)), "initrd x");
 
+    EXPECT_EQ(value_at<u64>(*machine, info + 32), 0u) << "no ACPI tables";
+
     const auto map = memory_map(machine->vmem());
     ASSERT_EQ(value_at<u32>(*machine, info + 48), map.size());
     const auto table = value_at<u64>(*machine, info + 40);
@@ -57,6 +59,15 @@ TEST(Pvh, StartInfoIsVersionOneWithCommandLineMapAndModules) {
         EXPECT_EQ(value_at<u64>(*machine, table + i * 24 + 8), map[i].size);
         EXPECT_EQ(value_at<u32>(*machine, table + i * 24 + 16), static_cast<u32>(map[i].type));
     }
+}
+
+TEST(Pvh, StartInfoLeadsToTheAcpiTables) {
+    auto machine = make_machine();
+    machine->set_platform({});
+    const Bytes kernel = make_pvh_elf();
+    ASSERT_TRUE(boot_image(*machine, image_of(kernel, "")));
+    const u64 root = value_at<u64>(*machine, machine->cpu().general.gpr[RBX] + 32);
+    EXPECT_EQ(value_at<u64>(*machine, root), u64{0x2052545020445352});  // "RSD PTR "
 }
 
 TEST(Pvh, MultibootComesFirstAsInQemu) {

@@ -20,6 +20,8 @@ FLOOD = boot_sector(b"\xba\xf8\x03\xb0x\xee\xeb\xfd")
 # mov dx, 3fdh; again: in al, dx; test al, 1; jz again; mov dl, f8h; in al, dx; out dx, al; cmp al, 'q'; mov dl, fdh;
 # jne again; cli; hlt
 ECHO = boot_sector(b"\xba\xfd\x03\xec\xa8\x01\x74\xfb\xb2\xf8\xec\xee\x3c\x71\xb2\xfd\x75\xf1\xfa\xf4")
+# jmp to itself
+LOOP = boot_sector(b"\xeb\xfe")
 # sti; hlt; jmp to itself: no timer runs without a BIOS, and the UART raises no interrupts
 SLEEP = boot_sector(b"\xfb\xf4\xeb\xfc")
 # mov dx, 3f9h; mov al, 1; out dx, al; mov dl, fch; mov al, 8; out dx, al; sti; hlt: a key could wake it
@@ -194,6 +196,30 @@ class Terminal(Console):
         process = self.begin(ECHO)
         os.write(self.master, b"\x01x")
         self.assertIn("left with Ctrl-A x", self.end(process))
+        self.assertEqual(process.returncode, LIMIT)
+
+    def test_control_a_x_leaves_behind_more_than_the_guest_takes(self):
+        process = self.begin(LOOP)
+        for _ in range(10):
+            os.write(self.master, b"y" * 100)
+        os.write(self.master, b"\x01x")
+        self.assertIn("left with Ctrl-A x", self.end(process))
+
+    def test_control_a_x_leaves_though_nobody_takes_the_output(self):
+        process = self.start(FLOOD, "--clock=host", stdin=self.slave, stdout=subprocess.PIPE,
+                             preexec_fn=self.take_terminal)
+        time.sleep(1)  # the pipe is full, the write waits
+        os.write(self.master, b"\x01x")
+        self.assertEqual(process.wait(SECONDS), LIMIT)
+        self.assertIn("left with Ctrl-A x", self.end(process))
+
+    def test_control_c_ends_a_run_that_takes_no_keys(self):
+        process = self.start(LOOP, "-serial", "none", "-d", "boot", stdin=self.slave, stdout=self.slave,
+                             preexec_fn=self.take_terminal)
+        process.stderr.readline()  # it has loaded the guest
+        time.sleep(0.5)
+        os.write(self.master, b"\x03")
+        self.end(process)
         self.assertEqual(process.returncode, LIMIT)
 
     def test_control_a_twice_sends_one_and_h_helps(self):

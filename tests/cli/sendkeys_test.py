@@ -54,6 +54,21 @@ class Keys(CliTest):
         # Nothing wakes this guest but keys, however long it waits for them.
         self.assertEqual(instructions("<screen:press keys><esc>"), instructions("<screen:press keys><wait:1000s><esc>"))
 
+    def test_a_guest_that_sleeps_at_once_gets_its_keys(self):
+        # IRQ 1's handler ends the run with the scan code; sti; hlt.
+        code = bytes.fromhex("31c08ed88ed0bc007c b011e620 b008e621 b004e621 b001e621 b0fde621 b0ffe6a1"
+                             "c7062400317c c70626000000 fb f4ebfd e460e6f4")
+        sector = self.folder / "sector"
+        sector.write_bytes(code.ljust(510, b"\0") + b"\x55\xaa")
+        for clock in ("virtual", "host"):
+            with self.subTest(clock=clock):
+                self.assert_status(dualvm("run", "--engine=interp", f"--clock={clock}", "-kernel", str(sector),
+                                          "--sendkeys=a"), 0x1e << 1 | 1)
+
+    def test_a_script_has_an_end(self):
+        self.assert_refused(dualvm("run", "-kernel", "x", "--sendkeys=" + "<a*1000>" * 201), USAGE,
+                            "more than 200000 keys")
+
     def test_under_the_hosts_clock_too(self):
         result, codes = self.press("<screen:press keys>ab<esc>", "--clock=host")
         self.assert_status(result, 1)

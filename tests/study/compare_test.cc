@@ -145,6 +145,39 @@ TEST_F(Compare, EveryRepetitionIsTimed) {
     EXPECT_TRUE(result->runs[0].same_every_time);
 }
 
+TEST_F(Compare, RepetitionsThatALimitCutAgreeAsFarAsTheyGo) {
+    engines = {{"a", {.prints = "abc", .ends_with = std::nullopt}}};
+    options.engines = {"a"};
+    options.repeat = 3;
+    options.limits.timeout = 10'000'000;
+    const auto result = compare(options, [this](const std::string& name) {
+        engines["a"].prints += "d";
+        return make(name);
+    });
+    ASSERT_TRUE(result);
+    EXPECT_EQ(result->status(), 12);
+    EXPECT_TRUE(result->cut_short);
+}
+
+TEST_F(Compare, ARepetitionThatIsInterruptedIsNoDisagreement) {
+    engines = {{"a", {.prints = "abc"}}, {"b", {.prints = "abc"}}};
+    options.engines = {"a", "b"};
+    options.repeat = 3;
+    std::atomic<bool> interrupted = false;
+    unsigned made = 0;
+    const auto result = compare(options, [&](const std::string& name) {
+        auto subject = make(name);
+        interrupted = ++made == 2;
+        if (interrupted) engines["a"].ends_with = std::nullopt;
+        (*subject)->hooks.interrupted = &interrupted;
+        return subject;
+    });
+    ASSERT_TRUE(result);
+    EXPECT_EQ(result->status(), 12);
+    EXPECT_EQ(result->runs[0].seconds.size(), 1u);
+    EXPECT_EQ(result->ran(), 1u);
+}
+
 TEST_F(Compare, ATripleFaultOnEveryEngineIsTheStatus) {
     options.engines = {"x"};
     const auto result = compare(options, [](const std::string&) -> Expected<std::unique_ptr<Subject>> {

@@ -61,7 +61,6 @@ protected:
         s().machine = machine_.get();
         blocks_ = std::make_unique<BlockCache>(s(), u64{1} << 20);
         s().blocks = blocks_.get();
-        s().work_left = i64{1} << 40;
         s().cpu.reset();
         s().cpu.segments.seg[CS].base = 0;
         s().cpu.segments.seg[CS].selector = 0;

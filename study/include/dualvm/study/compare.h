@@ -40,7 +40,9 @@ struct EngineRun {
     CpuFile cpu;                  // at the end of the first run
     std::vector<double> seconds;  // every run's
     double median_seconds = 0;
-    bool same_every_time = true;  // every run had the status and output of the first
+    bool same_every_time = true;  // every run had the status and output of the first, as far as a limit let it
+    bool cut_later = false;       // a limit ended a run behind the first
+    bool interrupted = false;     // the last run was ended from outside
     u64 dirty_pages = 0;
     // Million instructions a second. Where the engine can't count, another engine's count of the same run is used.
     std::optional<double> mips;

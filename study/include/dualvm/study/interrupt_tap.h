@@ -17,6 +17,7 @@ public:
 
     bool pending() const override { return tapped_ != nullptr && tapped_->pending(); }
     u8 acknowledge() override;
+    bool may_raise_nmi() const override { return tapped_ != nullptr && tapped_->may_raise_nmi(); }
     std::optional<u8> task_priority_class() const override {
         return tapped_ != nullptr ? tapped_->task_priority_class() : std::nullopt;
     }
