@@ -262,6 +262,7 @@ bool Interpreter::between_instructions() const {
 Exit Interpreter::run(const Budget& budget) {
     State& s = *state_;
     const Nanoseconds end = budget.host_time == kNever ? kNever : host_now() + budget.host_time;
+    const VirtualClock* clock = machine_.virtual_clock();
     u64 left = budget.instructions;
     until_ = budget.until;
     bool begun = false;
@@ -271,6 +272,8 @@ Exit Interpreter::run(const Budget& budget) {
         if (kicked_.exchange(false, std::memory_order_relaxed)) return counted(ExitKind::Kicked);
         if (machine_.attention()) return counted(ExitKind::Attention);
         if (left == 0) return counted(budget.instructions == 1 ? ExitKind::SingleStep : ExitKind::BudgetUsed);
+        const u64 on_the_way = clock == nullptr ? kUnlimited : clock->instructions_to(budget.clock_time);
+        if (on_the_way == 0) return counted(ExitKind::BudgetUsed);
         const bool delivered = deliver_pending_events();
         if (shutdown_) return counted(ExitKind::Shutdown);
         if (delivered && s.cpu.events.halted) return counted(ExitKind::Halt);
@@ -282,7 +285,7 @@ Exit Interpreter::run(const Budget& budget) {
         // So does RF, which may have come along in CpuFile: it lives for one instruction, not for a block.
         const bool resumed = (s.cpu.general.rflags & rflags::RF) != 0;
         const bool single = !delivered || shadowed() || debugged() || resumed || stop;
-        s.slice = s.ticks = single ? 1 : static_cast<i64>(std::min<u64>(left, kSliceInstructions));
+        s.slice = s.ticks = single ? 1 : static_cast<i64>(std::min({left, on_the_way, u64{kSliceInstructions}}));
         s.work_left = kSliceWork;
         if (!delivered) {
             s.ticks = 0;  // it took its time, and whoever drives the engine is to be heard

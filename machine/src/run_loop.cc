@@ -102,12 +102,12 @@ private:
         b.host_time = kSlice;
         if (deadline != kNever) {
             const Nanoseconds now = machine_.clock().now();
-            const Nanoseconds left = deadline > now ? deadline - now : 0;
+            const Nanoseconds next =
+                std::max(deadline, now + 1);  // a timer that is due at once leaves the guest its time
             if (machine_.virtual_clock() != nullptr) {
-                constexpr auto kRate = VirtualClock::kNanosecondsPerInstruction;
-                b.instructions = std::min(b.instructions, std::max<u64>(1, (left + kRate - 1) / kRate));
+                b.clock_time = next;
             } else {
-                b.host_time = std::min(b.host_time, std::max<Nanoseconds>(left, 1));
+                b.host_time = std::min(b.host_time, next - now);
             }
         }
         return b;

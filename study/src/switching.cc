@@ -304,7 +304,7 @@ u64 SwitchingEngine::progress(const Exit& exit) {
 
 // How far the engine may go before somebody has to look.
 Budget SwitchingEngine::part_of(const Budget& budget, u64 left, Nanoseconds deadline, Nanoseconds now) const {
-    Budget part{.instructions = left, .until = until()};
+    Budget part{.instructions = left, .clock_time = budget.clock_time, .until = until()};
     if (stepping()) {
         part.instructions = 1;
         if (exact_) return part;  // the host's clock is looked at here
@@ -342,6 +342,7 @@ Exit SwitchingEngine::run(const Budget& budget) {
             watch.add(accounts_[to].taking_over);
         }
         if (left == 0) return Exit{.kind = budget.instructions == 1 ? ExitKind::SingleStep : ExitKind::BudgetUsed};
+        if (budget.clock_time_is_over(machine_.clock())) return Exit{.kind = ExitKind::BudgetUsed};
         Exit exit = engine().run(part_of(budget, left, deadline, watch.now()));
         const u64 done = progress(exit);
         used(done);

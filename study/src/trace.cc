@@ -49,7 +49,7 @@ Exit TracingEngine::run(const Budget& budget) {
                                       ? Clock::time_point::max()
                                       : Clock::now() + std::chrono::nanoseconds(budget.host_time);
     u64 left = budget.instructions;
-    while (left > 0 && !done() && Clock::now() < end) {
+    while (left > 0 && !done() && !budget.clock_time_is_over(machine_.clock()) && Clock::now() < end) {
         if (access_pending_) {
             access_pending_ = false;
             engine_.finish_access();

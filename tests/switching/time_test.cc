@@ -3,6 +3,7 @@
 
 #include "dualvm/interp/interpreter.h"
 #include "dualvm/kvm/kvm_engine.h"
+#include "dualvm/study/trace.h"
 #include "guest_run.h"
 
 namespace dualvm {
@@ -122,6 +123,52 @@ TEST(VirtualClock, CountsTheInstructionsOfAllInterpreters) {
     }
     EXPECT_EQ(machine->cpu().general.rip, 300u);
     EXPECT_EQ(machine->virtual_clock()->instructions(), 300u);
+}
+
+// A guest that has waited for its ports five times before the timer fires: it fires when its time has come
+// nevertheless.
+struct TimerOnTheVirtualClock : testing::Test {
+    static constexpr Nanoseconds kTime = 10'000;
+    static constexpr u64 kPorts = 5;
+
+    TimerOnTheVirtualClock() {
+        const u8 code[] = {0xe4, 0x80, 0xe4, 0x80, 0xe4, 0x80, 0xe4, 0x80, 0xe4, 0x80,  // in al, 0x80
+                           0xeb, 0xfe};                                                 // jmp $
+        machine->vmem().write(0, code, sizeof code);
+        machine->cpu().segments.seg[CS].base = 0;
+        machine->cpu().general.rip = 0;
+        timer.arm(kTime);
+    }
+    void fires_in_time(Engine& engine) {
+        engine.push(Groups::All);
+        const RunResult result = run_loop(*machine, engine, {.max_instructions = 2 * kTime}, {});
+        EXPECT_EQ(result.reason, "power-off") << result.text;
+        EXPECT_EQ(fired_at, kTime);
+        EXPECT_EQ(result.instructions, kTime - kPorts * VirtualClock::kNanosecondsPerPortAccess);
+    }
+
+    std::unique_ptr<Machine> machine = std::move(*Machine::create({.memory_mebibytes = 1}));
+    std::unique_ptr<Engine> interp = make_interpreter(*machine);
+    Nanoseconds fired_at = 0;
+    dualvm::Timer timer{machine->clock(), [this] {
+                            fired_at = machine->clock().now();
+                            machine->request({.kind = RequestKind::PowerOff});
+                        }};
+};
+
+TEST_F(TimerOnTheVirtualClock, FiresInTime) { fires_in_time(*interp); }
+
+TEST_F(TimerOnTheVirtualClock, FiresInTimeForAnEngineThatIsStepped) {
+    std::vector<study::SwitchingEngine::Part> parts;
+    parts.push_back({"interp", std::move(interp)});
+    auto made = study::SwitchingEngine::create(*machine, std::move(parts), {.rules = {{{Kind::Cr3}, "interp"}}});
+    ASSERT_TRUE(made) << made.error().text;
+    fires_in_time(**made);
+}
+
+TEST_F(TimerOnTheVirtualClock, FiresInTimeForAnEngineThatIsTraced) {
+    study::TracingEngine tracer(*machine, *interp, {.skip = 3, .count = kUnlimited}, [](std::string_view) {});
+    fires_in_time(tracer);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 // monotonic time, for people at a keyboard and for engines that cannot count instructions.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <limits>
 #include <vector>
@@ -87,6 +88,11 @@ public:
     // The engine's account: `instructions` executed in all. It must be brought up to date before any device is asked.
     void set_instructions(u64 instructions) { instructions_ = instructions; }
     u64 instructions() const { return instructions_; }
+    // How many take until `when` if nothing else takes time; 0 if it is that time.
+    u64 instructions_to(Nanoseconds when) const {
+        const Nanoseconds left = when - std::min(when, now());
+        return left / kNanosecondsPerInstruction + (left % kNanosecondsPerInstruction != 0);
+    }
     // Time passes with no instruction executed (HLT): to `when`, if that is in the future.
     void skip_to(Nanoseconds when);
     // Time passes while the CPU waits for the bus.

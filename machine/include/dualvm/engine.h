@@ -23,8 +23,13 @@ enum class Until : u8 {
 struct Budget {
     u64 instructions = kUnlimited;   // exact where Capabilities::exact_instruction_counts
     Nanoseconds host_time = kNever;  // of the host's time, from the call on; met within about a millisecond
+    // A time on the machine's virtual clock. Not only instructions take time there: how many there are on the way to it
+    // is known when it has come (docs/decisions/0038). Where Capabilities::virtual_clock.
+    Nanoseconds clock_time = kNever;
     // Where Capabilities::stops_at_modes; elsewhere it is ignored.
     Until until = Until::Limits;
+
+    bool clock_time_is_over(const Clock& clock) const { return clock_time != kNever && clock.now() >= clock_time; }
 };
 
 // What this engine can do on this host. Callers ask for a capability, never which engine it is.
