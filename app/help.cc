@@ -57,7 +57,7 @@ constexpr const char* kStatuses = R"(Exit status:
   6     the engine is not available on this host
   8     triple fault: the guest could not handle an exception (without --triple-fault=reset)
   10    the engine could not execute an instruction (address, bytes and disassembly are printed)
-  12    a limit was reached: --max-insns, --timeout, Ctrl-C, or the reader of the output left
+  12    a limit was reached: --max-insns, --timeout, Ctrl-C or Ctrl-A x, or the reader of the output left
   14    the engines disagreed
 )";
 
@@ -82,6 +82,7 @@ Options can be written with one dash or two, their values after a space or '='.
 constexpr const char* kRunFooter =
     R"(The guest's serial port (COM1) is standard output and standard input; everything that dualvm itself has to say goes to
 standard error. At a terminal: Ctrl-A x leaves, Ctrl-A Ctrl-A sends Ctrl-A, Ctrl-A h helps; Ctrl-C goes to the guest.
+Where nobody reads keys (-serial none or file:, no live screen), Ctrl-C ends the run.
 
 A guest (-kernel) is a Multiboot 1 kernel, a kernel with a PVH note, a Linux bzImage or a raw boot sector; which of them
 is found out by looking. --engine=auto takes kvm where the host's CPU runs kernel-mode guest code directly, else interp,
@@ -117,7 +118,8 @@ Without -kernel, -bios FILE is the guest's beginning: a BIOS, like Debian's SeaB
 said; or order=LETTERS, once=LETTERS (until the first reset), menu=on, with commas between them. -nographic has it write
 to the serial port as well.
 If the BIOS finds nothing to boot from, the run ends with status 4, unless its screen is live. What the host has against
-an access to an image (a full disk) is told; the guest gets an I/O error.
+an access to an image (a full disk) is told; the guest gets an I/O error. What the guest never flushed is flushed at the
+end of the run; if that fails, the status is 4.
 --screen=live shows the guest's screen in the terminal, and the terminal's keys are the guest's keyboard's; the serial
 port is its second view, and time is the host's. Ctrl-A s changes between the two, Ctrl-A d is Ctrl-Alt-Del, Ctrl-A x
 leaves.
@@ -159,8 +161,10 @@ instructions a second (MIPS), exits by kind, and the speedup over the slowest. A
 is given another one's count of the same run, marked with ~. Registers that differ at the end are listed. kvm runs the
 guest's kernel as well (--assist=instruction) unless --assist says otherwise.
 
-The status is 14 if outputs or ends differ; else 8, 10 or 12 if that is how the runs ended; else 0, whatever value the
-guest ended with.
+It takes no disks (-hda and the like): the second run would find them as the first has left them.
+
+The status is 14 if outputs or ends differ; else 8, 10 or 12 if that is how the runs ended (12 also if a limit or Ctrl-C
+ended one of the repetitions); else 0, whatever value the guest ended with.
 
 Examples:
   dualvm compare -kernel build/guests/sieve.elf
@@ -248,7 +252,8 @@ constexpr const char* kImgFooter =
 is replaced, as by qemu-img, unless somebody uses it.
 
 -o takes, of qcow2: cluster_size=512 to 2M (default 64K), compat=0.10|1.1, refcount_bits=1 to 64, lazy_refcounts=on|off,
-compression_type=zlib|zstd; of all: size=SIZE, and of those that can have one, backing_file=FILE and backing_fmt=FORMAT.
+compression_type=zlib|zstd; for create, size=SIZE as well and, of qcow and qcow2, backing_file=FILE and
+backing_fmt=FORMAT.
 
 Without -f an image's format is found out by looking. The guest decides what its disk looks like: say -f raw of a raw
 image whose guest you don't trust.

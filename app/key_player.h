@@ -25,7 +25,7 @@ private:
     void go_on();
     bool guest_is_ready();
     bool on_screen(const KeyStep& step) const;
-    // Looks again after that time; a guest that sleeps until then has nobody who wakes it.
+    // Looks again after that time; for it alone, a guest that sleeps is not waited for long (Timer::watch_only).
     void look_again_in(Nanoseconds time);
     void go_on_in(Nanoseconds time);
     void next_step(Nanoseconds after);

@@ -33,7 +33,7 @@ public:
     void disarm() { deadline_ = kNever; }
     bool armed() const { return deadline_ != kNever; }
     Nanoseconds deadline() const { return deadline_; }
-    // A timer that only looks at the guest: if nothing else is armed, a guest that sleeps will not wake.
+    // A timer that only looks at the guest: with nothing else armed, a guest that sleeps is soon given up.
     void watch_only(bool only) { watch_only_ = only; }
 
 private:

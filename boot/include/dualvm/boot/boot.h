@@ -1,5 +1,5 @@
 // How a guest gets in: recognises what a file is, puts it into guest memory and sets the boot CPU to the state that
-// its boot protocol promises. No firmware runs; what a boot loader would have left behind is built here.
+// its boot protocol promises: what a boot loader would have left behind is built here. Or a BIOS begins (firmware.h).
 #pragma once
 
 #include <span>

@@ -1,7 +1,7 @@
 // What ATA disks and ATAPI drives have in common (ATA/ATAPI-6, T13/1410D): the task file, the DRQ data transfer through
 // the data register or by DMA, the interrupt request, and how commands end.
 //
-// A command is done when the guest's write to the command register returns: BSY is never seen set. See
+// A command is done when the guest's write to the command register returns: BSY is seen during SRST alone. See
 // docs/decisions/0018-ide-commands-complete-at-once.md.
 #pragma once
 

@@ -31,7 +31,8 @@ public:
     // Where SeaBIOS looks for what to boot from, first to last: numbers of kinds of drives, 0 for none.
     void set_boot_order(const std::array<u8, 3>& kinds);
 
-    bool nmi_masked() const { return (index_ & 0x80) != 0; }  // port 70h bit 7; this PC has no source of NMI yet
+    // Port 70h bit 7: of the chipset's NMIs, of which there are none. The local APIC's do not ask it.
+    bool nmi_masked() const { return (index_ & 0x80) != 0; }
 
 private:
     u8 read_register(u8 index);
