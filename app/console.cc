@@ -107,8 +107,8 @@ void Console::read_input() {
 std::size_t Console::room_for_guest() const { return kInputAhead - std::min(kInputAhead, pc_->serial_input_waiting()); }
 
 void Console::feed_guest() {
+    if (typed_.empty()) return;
     const std::string now = typed_.substr(0, room_for_guest());
-    if (now.empty()) return;
     typed_.erase(0, now.size());
     pc_->serial_input({reinterpret_cast<const u8*>(now.data()), now.size()});
 }

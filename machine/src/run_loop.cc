@@ -102,8 +102,8 @@ private:
         b.host_time = kSlice;
         if (deadline != kNever) {
             const Nanoseconds now = machine_.clock().now();
-            const Nanoseconds next =
-                std::max(deadline, now + 1);  // a timer that is due at once leaves the guest its time
+            // A timer that is due at once leaves the guest its time.
+            const Nanoseconds next = std::max(deadline, now + 1);
             if (machine_.virtual_clock() != nullptr) {
                 b.clock_time = next;
             } else {

@@ -125,8 +125,7 @@ TEST(VirtualClock, CountsTheInstructionsOfAllInterpreters) {
     EXPECT_EQ(machine->virtual_clock()->instructions(), 300u);
 }
 
-// A guest that has waited for its ports five times before the timer fires: it fires when its time has come
-// nevertheless.
+// A guest that has waited for its ports five times before the timer fires: it fires in time nevertheless.
 struct TimerOnTheVirtualClock : testing::Test {
     static constexpr Nanoseconds kTime = 10'000;
     static constexpr u64 kPorts = 5;
