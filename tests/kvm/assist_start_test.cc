@@ -68,9 +68,13 @@ TEST_F(AssistStart, TheFirstProgramBringsTheVm) {
     start_assisted();
     if (IsSkipped()) return;
     EXPECT_EQ(virtual_machines(), 0u);
-    EXPECT_EQ(run_briefly().kind, ExitKind::BudgetUsed);
+    // A busy host may need the whole of a budget to make the VM.
+    const auto hand_overs = [this] { return engine->statistics().named["hand-overs to the CPU"]; };
+    for (unsigned runs = 0; runs < 100 && hand_overs() == 0; ++runs) {
+        ASSERT_EQ(run_briefly().kind, ExitKind::BudgetUsed);
+    }
+    EXPECT_GT(hand_overs(), 0u);
     EXPECT_EQ(virtual_machines(), 1u);
-    EXPECT_GT(engine->statistics().named["hand-overs to the CPU"], 0u);
 }
 
 TEST_F(AssistStart, ItIsThereAtOnceForWhoMeasuresTimes) {

@@ -259,12 +259,14 @@ TEST_F(Assist, AnAccessedBitOfTheTopIsAWriteToTheGuestsTable) {
         machine->vmem().write_value(kPml4, kPdpt | kForAll);
         engine->collect_dirty();
         machine->vmem().clear_dirty();
-        EXPECT_EQ(engine->run({.host_time = 2'000'000}).kind, ExitKind::BudgetUsed);
+        u64 top = 0;  // a busy host may leave nothing of a budget: as many as it takes
+        for (unsigned runs = 0; runs < 1000 && (top & kAccessed) == 0; ++runs) {
+            ASSERT_EQ(engine->run({.host_time = 2'000'000}).kind, ExitKind::BudgetUsed);
+            machine->vmem().read_value(kPml4, top);
+        }
+        EXPECT_EQ(top & kAccessed, kAccessed);
     }
     engine->collect_dirty();
-    u64 top = 0;
-    machine->vmem().read_value(kPml4, top);
-    EXPECT_EQ(top & kAccessed, kAccessed);
     EXPECT_TRUE(machine->vmem().is_dirty(kPml4));
 }
 
@@ -473,8 +475,7 @@ TEST_F(Assist, AnInterruptReachesTheGuestsHandler) {
     if (IsSkipped()) return;
     EXPECT_EQ(engine->run({.host_time = 5'000'000}).kind, ExitKind::BudgetUsed);
     pic.wanted = 1;
-    EXPECT_EQ(run_on().kind, ExitKind::Halt);
-    engine->pull(Groups::All);
+    EXPECT_EQ(end().kind, ExitKind::Halt);
     EXPECT_EQ(cpu().cpl(), 0u);
     EXPECT_EQ(cpu().general.gpr[RAX] & 0xff, 0x20u);
 }
@@ -512,13 +513,12 @@ TEST_F(Assist, APatienceOfOneEndsNoRun) {
 }
 
 TEST_F(Assist, CpuidOfAProgramThatHasJustBegunIsTheModels) {
-    program({0x31, 0xc0, 0x0f, 0xa2, 0xeb, 0xfe});  // xor eax, eax; cpuid; jmp $
+    // xor eax, eax; cpuid; mov ecx, 1000000; loop $; hlt
+    program({0x31, 0xc0, 0x0f, 0xa2, 0xb9, 0x40, 0x42, 0x0f, 0x00, 0xe2, 0xfe, 0xf4});
     start_assisted(50'000);
     if (IsSkipped()) return;
-    EXPECT_EQ(engine->run({.host_time = 5'000'000}).kind, ExitKind::BudgetUsed);
-    engine->pull(Groups::General);
-    const CpuidResult model = machine->cpu_model().cpuid(0, 0, cpu());
-    EXPECT_EQ(cpu().general.gpr[RBX], model.ebx);
+    EXPECT_EQ(end().kind, ExitKind::Halt);
+    EXPECT_EQ(cpu().general.gpr[RBX], machine->cpu_model().cpuid(0, 0, cpu()).ebx);
     EXPECT_GT(counted("hand-overs to the CPU"), 0u);
 }
 
