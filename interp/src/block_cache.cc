@@ -60,9 +60,11 @@ bool is_device_memory(const State& s, u64 physical) {
 BlockCache::BlockCache(State& state, u64 bytes)
     : decoder_(std::make_unique<Decoder>()),
       decoded_(kMaxInstructions),
-      arena_bytes_(std::max<u64>(bytes, kLargestBlock)),
-      buckets_(kBuckets) {
+      arena_bytes_(std::max<u64>(bytes, kLargestBlock)) {
     arena_ = std::unique_ptr<u8, FreeDeleter>(static_cast<u8*>(std::malloc(arena_bytes_)));
+    // Zeros that nobody writes: a short run reaches few of these pages.
+    buckets_ = std::unique_ptr<Block*, FreeDeleter>(static_cast<Block**>(std::calloc(kBuckets, sizeof(Block*))));
+    if (!arena_ || !buckets_) throw std::bad_alloc();
     state.recent = recent_.get();
     u64 pages = VMem::kHoleEnd / kPageSize;  // a device's memory can come to lie anywhere below
     for (const MemoryRegion& r : state.machine->vmem().regions()) pages = std::max(pages, r.end() / kPageSize);
@@ -143,7 +145,7 @@ Block* BlockCache::find(State& s) {
     u64 physical = 0;
     if (!translate_fetch(s, code64 ? linear : linear & 0xffffffff, physical)) return nullptr;
 
-    Block*& bucket = buckets_[bucket_index(physical, rip, mode_)];
+    Block*& bucket = buckets_.get()[bucket_index(physical, rip, mode_)];
     for (Block** link = &bucket; *link != nullptr;) {
         Block* block = *link;
         if (block->valid && block->physical == physical && block->rip == rip && block->mode == mode_ &&
@@ -159,7 +161,7 @@ Block* BlockCache::find(State& s) {
     }
     Block* block = build(s, physical);
     if (block == nullptr) return nullptr;
-    Block*& head = buckets_[bucket_index(physical, rip, mode_)];  // building may have emptied the cache
+    Block*& head = buckets_.get()[bucket_index(physical, rip, mode_)];  // building may have emptied the cache
     block->next_in_bucket = head;
     head = block;
     remember(s, block);
@@ -421,9 +423,11 @@ void BlockCache::forget_blocks() {
         info.stored_at = stored_at;
     }
     code_pages_.clear();
-    std::fill(buckets_.begin(), buckets_.end(), nullptr);
-    recent_->fill({});
-    arena_used_ = 0;
+    if (arena_used_ != 0) {  // or nothing has been built since the last time
+        std::fill_n(buckets_.get(), kBuckets, nullptr);
+        recent_->fill({});
+        arena_used_ = 0;
+    }
     count_event(emptied_);
 }
 

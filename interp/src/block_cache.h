@@ -117,7 +117,7 @@ private:
     std::vector<Insn> decoded_;  // of the block that is being built
     std::unique_ptr<u8, FreeDeleter> arena_;
     u64 arena_bytes_, arena_used_ = 0;
-    std::vector<Block*> buckets_;
+    std::unique_ptr<Block*, FreeDeleter> buckets_;   // kBuckets of them
     std::unique_ptr<PageInfo, Unmapper> page_info_;  // by physical page
     u64 pages_ = 0;
     std::array<u16, 1024> built_of_late_{};  // blocks, by page
