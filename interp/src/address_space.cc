@@ -35,15 +35,17 @@ void flush_entries(State& s, AddressSpace& space, u64 linear) {
     const u64 page = linear & ~kPageMask;
     // All of a large page goes, by whichever of its addresses it is named (SDM vol. 3A, 4.10.4.1).
     const bool large = space.large_regions.may_have(linear);
+    u64 looked_at = 0;
     for (Tlb& tlb : space.tlbs) {
         for (TlbTable* table : {&tlb.read, &tlb.write}) {
             if (large) {
-                table->forget_region(linear);
+                looked_at += table->forget_region(linear);
             } else {
                 table->forget_page(page);
             }
         }
     }
+    s.did_work(1, looked_at);  // in each address space that has global pages
     if (&space == s.space) s.forget_stack_pages();
     if (large ? space.executed_regions.may_have(linear) : space.executed_pages.may_have(page)) {
         code_map_changed(s, space);

@@ -104,7 +104,8 @@ public:
         if (any(groups & Groups::Fpu)) load_fx_image(state_->fx, state_->cpu.fpu);
         if (any(groups & Groups::Events)) {
             shutdown_ = false;  // as a RESET ends it
-            state_->held_data_hits = 0;
+            // Held behind MOV SS alone: an NMI that is pushed there leaves them be.
+            if (!state_->cpu.events.interrupt_shadow_mov_ss) state_->held_data_hits = 0;
         }
         if (any(groups & Groups::Control)) {
             // Another engine may have run since: what it wrote to memory, nobody saw.
@@ -313,7 +314,7 @@ void Interpreter::run_slice() {
     const Op* linking = nullptr;  // the branch that led here and wants a link
     u32 linking_generation = 0;   // another one: the cache was emptied since, and the branch with it
     bool taken = false;
-    while (s.ticks > 0) {
+    while (s.ticks > 0 && s.work_left > 0) {
         Block* block = blocks_->find(s);
         if (block == nullptr || block->count > s.ticks) {
             step();

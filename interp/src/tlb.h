@@ -61,16 +61,22 @@ public:
     void forget_page(u64 linear) {
         forget_page_if(linear, [](const TlbEntry&) { return true; });
     }
-    // All pages of the 4 MiB around `linear`, which no large page goes beyond: where they are lies together.
-    void forget_region(u64 linear) {
+    // All pages of the 4 MiB around `linear`, which no large page goes beyond: where they are lies together. Returns
+    // how many entries were looked at.
+    u64 forget_region(u64 linear) {
         const std::size_t word = index(linear) / (kChunk * 64);
+        u64 looked_at = 0, others = 0;
         for (u64 chunks = filled_chunks_[word]; chunks != 0; chunks &= chunks - 1) {
-            const std::size_t chunk = word * 64 + static_cast<unsigned>(std::countr_zero(chunks));
+            const auto bit = static_cast<unsigned>(std::countr_zero(chunks));
             for (std::size_t i = 0; i < kChunk; ++i) {
-                TlbEntry& entry = entries_[chunk * kChunk + i];
+                TlbEntry& entry = entries_[(word * 64 + bit) * kChunk + i];
                 if (((entry.tag ^ linear) >> kRegionBits) == 0) entry = {};
+                if (entry.tag != 0) others |= u64{1} << bit;
             }
+            looked_at += kChunk;
         }
+        filled_chunks_[word] = others;
+        return looked_at;
     }
     // A guest that changes address spaces often has filled few entries since the last time: only these are emptied.
     void flush() {

@@ -36,7 +36,7 @@ void reference(DUALVM_ARGUMENTS) {
     const Flow flow = run_reference(*s, insn_of(op), rip_of(op));
     flags = pack_flags(s->cpu.general.rflags);
     sp = s->cpu.general.gpr[RSP];
-    if (__builtin_expect(flow != Flow::Next || s->code_written || s->io_done, 0)) {
+    if (__builtin_expect(flow != Flow::Next || s->code_written || s->io_done || s->work_left <= 0, 0)) {
         return leave_after(s, op, ticks, flags, flow);
     }
     if (__builtin_expect(taken.mxcsr, 0)) take_again(*s, taken);  // the rest of the block counts on it

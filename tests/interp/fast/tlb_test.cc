@@ -83,6 +83,13 @@ TEST_P(TlbForgets, ARegionOfFourMebibytes) {
     table_.forget_region(page(3));  // the same place, another region
     EXPECT_NE(table_.find(page(3) + kReach), nullptr);
 }
+TEST_P(TlbForgets, ARegionThatIsGoneWithoutALook) {
+    EXPECT_GE(table_.forget_region(page(3)), 10u);
+    EXPECT_EQ(table_.forget_region(page(3)), 0u);
+    table_.remember(page(3), 1);
+    table_.flush();
+    EXPECT_EQ(known(), 0u);
+}
 INSTANTIATE_TEST_SUITE_P(FewAndMany, TlbForgets, testing::Values(10, 192, 194, 4000));
 
 class AcrossPages : public testing::Test {

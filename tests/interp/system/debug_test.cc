@@ -85,6 +85,19 @@ TEST_F(Debugging, DataBreakpointOfMovSsWaitsForOneMoreInstruction) {
     EXPECT_EQ(saved_, kCode + 7);
     EXPECT_EQ(cpu().debug.dr6 & 0xf, 1u);
 }
+TEST_F(Debugging, DataBreakpointOfMovSsIsHeldThoughEventsArePushedMeanwhile) {
+    put(kData, u16{16});
+    watch(kData, kAccess);
+    const std::vector<u8> code = {0x8e, 0x15, 0x00, 0x60, 0, 0, 0x90, 0x90, 0xf4};
+    EXPECT_TRUE(machine_->vmem().write(kCode, code.data(), code.size()));
+    engine_->push(Groups::All);
+    (void)engine_->run({.instructions = 1});
+    engine_->pull(Groups::Events);
+    engine_->push(Groups::Events);  // as whoever has an NMI for the guest does
+    (void)engine_->run({.instructions = 1000});
+    engine_->pull(Groups::All);
+    EXPECT_EQ(cpu().general.rip, kHandlers + 2);  // behind the HLT of vector 1
+}
 TEST_F(Debugging, DataBreakpointOfMovSsMeetsTheHandlerThatTheNextInstructionEnters) {
     put(kData, u16{16});
     watch(kData, kAccess);

@@ -143,6 +143,21 @@ TEST_F(UnendingWork, ASliceHoldsFewCopiesOntoThemselves) {
     EXPECT_LE(instructions_of_a_slice(), 8u);
 }
 
+// A store looks at all blocks of its page, though none of them has that byte.
+TEST_F(UnendingWork, ASliceHoldsFewStoresBesideThousandsOfBlocks) {
+    constexpr u64 kPage = 0x200000, kReturns = 64 * 63 + 1;  // the last of them in the line that is written to
+    const std::vector<u8> returns(kReturns, 0xc3);
+    ASSERT_TRUE(machine_->vmem().write(kPage, returns.data(), returns.size()));
+    set_code({0xb8, 0,    0,    0x20, 0,                // mov eax, kPage
+              0xff, 0xd0, 0x40,                         // again: call eax; inc eax
+              0x3d, 0xc1, 0x0f, 0x20, 0, 0x75, 0xf6,    // cmp eax, kPage + kReturns; jne again
+              0xa3, 0xf0, 0x0f, 0x20, 0, 0xeb, 0xf9});  // mov [kPage + ff0h], eax; jmp to it
+    EXPECT_EQ(run({.instructions = 1 + 5 * kReturns}).kind, ExitKind::BudgetUsed);
+    const u64 before = engine_->instructions();
+    EXPECT_EQ(engine_->run({.host_time = 1}).kind, ExitKind::BudgetUsed);
+    EXPECT_LE(engine_->instructions() - before, 1000u);
+}
+
 TEST_F(UnendingWork, ASliceHoldsMoreCopiesOfBlocks) {
     // What ./dev test-without leaves out of the interpreter.
     const char* without = std::getenv("DUALVM_WITHOUT");
