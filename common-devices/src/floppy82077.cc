@@ -344,7 +344,8 @@ void Floppy82077::load(ArchiveReader& in) {
     const bool command =
         phase_ == Phase::Command && (command_.empty() || command_.size() < command_length(command_[0]));
     const bool moving = sector && disk() != nullptr && command_.size() > 1 &&
-                        command_.size() == command_length(command_[0]) && fifo_.size() == expected;
+                        command_.size() == command_length(command_[0]) && fifo_.size() == expected &&
+                        (work_ == Work::Format) == ((command_[0] & 0x1f) == floppy::kFormat);
     if (phase > static_cast<u8>(Phase::Result) || work > static_cast<u8>(Work::Verify) ||
         (phase_ == Phase::Command ? !command : at_ >= fifo_.size()) || (sector && !moving)) {
         in.set_bad();

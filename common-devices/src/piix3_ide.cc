@@ -100,21 +100,21 @@ void Piix3Ide::reset() {
 }
 
 void Piix3Ide::save(ArchiveWriter& out) const {
-    out.tag("PIDE", 1);
-    save_config(out);
+    out.tag("PIDE", 2);
     for (const Part& part : parts_) {
         part.channel.save(out);
         part.master.save(out);
     }
+    save_config(out);
 }
 
 void Piix3Ide::load(ArchiveReader& in) {
-    in.expect("PIDE", 1);
-    load_config(in);
+    in.expect("PIDE", 2);
     for (Part& part : parts_) {
         part.channel.load(in);
         part.master.load(in);
     }
+    load_config(in);  // last: with a command register that lets it, a transfer goes on at once
     if (!in.ok()) reset();
 }
 

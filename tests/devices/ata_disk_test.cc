@@ -411,6 +411,18 @@ TEST_F(Ata, SavedInTheMiddleOfAReadItGoesOn) {
     EXPECT_TRUE(ready());
 }
 
+TEST_F(Ata, ATransferThatWaitsIsGoneWithTheStateThatALoadReplaces) {
+    const auto archive = saved(ide);
+    ide.write_config(pci::kCommand, 2, pci::kDecodePorts);  // no bus mastering: it waits
+    entry(0, 0x2000, 512, true);
+    command28(0xc8, 9, 1);
+    start_dma(true);
+    ASSERT_TRUE(load(ide, archive));
+    u32 there = 1;
+    ASSERT_TRUE(vmem->read_value(0x2000, there));
+    EXPECT_EQ(there, 0u);
+}
+
 TEST_F(Ata, AnArchiveThatPointsOutsideIsRefused) {
     command28(0x20, 5, 3);
     auto archive = saved(ide);

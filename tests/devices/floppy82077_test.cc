@@ -272,6 +272,20 @@ TEST_F(Floppy, SavedInTheMiddleOfASectorItGoesOn) {
     }
 }
 
+TEST_F(Floppy, AnArchiveThatFormatsWithoutSuchACommandIsRefused) {
+    settle();
+    command({0x03, 0xdf, 0x03});
+    for (u8 b : Bytes{0x4d, 0, 2, 18, 0x54, 0xf6}) out(kFifo, b);
+    auto archive = saved(fdc);
+    ASSERT_TRUE(load(fdc, archive));
+    const Bytes formats = {6, 0, 0x4d, 0, 2, 18, 0x54, 0xf6}, senses = {2, 0, 0x04, 0};
+    const auto at = std::search(archive.begin(), archive.end(), formats.begin(), formats.end());
+    ASSERT_NE(at, archive.end());
+    const auto place = archive.erase(at, at + static_cast<std::ptrdiff_t>(formats.size()));
+    archive.insert(place, senses.begin(), senses.end());
+    EXPECT_FALSE(load(fdc, archive));
+}
+
 // --- the DMA controllers
 // ----------------------------------------------------------------------------------------------
 
