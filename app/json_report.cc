@@ -73,6 +73,7 @@ Json comparison_json(const study::Comparison& comparison) {
         runs.push_back(std::move(json));
     }
     return {{"runs", runs},
+            {"compared", comparison.ran() > 1},
             {"agree", comparison.disagreements.empty()},
             {"disagreements", comparison.disagreements},
             {"cut_short", comparison.cut_short},

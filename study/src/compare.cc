@@ -27,9 +27,16 @@ RunResult run_once(Subject& subject, const RunLimits& limits) {
 
 bool cut(const EngineRun& run) { return run.result.status == kLimit; }
 
-bool one_begins_the_other(const std::string& a, const std::string& b) {
-    const std::size_t common = std::min(a.size(), b.size());
-    return a.compare(0, common, b, 0, common) == 0;
+struct Printed {
+    const std::string& text;
+    bool cut;  // by a limit
+};
+
+// One that was cut has printed the beginning of what the other printed.
+bool may_be_the_same(const Printed& a, const Printed& b) {
+    const std::size_t common = std::min(a.text.size(), b.text.size());
+    const bool shorter_was_cut = (a.text.size() <= b.text.size() || b.cut) && (b.text.size() <= a.text.size() || a.cut);
+    return shorter_was_cut && a.text.compare(0, common, b.text, 0, common) == 0;
 }
 
 Expected<EngineRun> run_engine(const std::string& engine, const CompareOptions& options, const MakeSubject& make) {
@@ -50,7 +57,8 @@ Expected<EngineRun> run_engine(const std::string& engine, const CompareOptions& 
         RunResult result = run_once(**subject, options.limits);
         run.interrupted = result.reason == "interrupted";
         if (i != 0 && run.interrupted) break;  // what it did and how long it took is of no whole run
-        run.seconds.push_back(result.seconds);
+        // Nor is the time of one that a limit ended, beside whole ones.
+        if (i == 0 || cut(run) || result.status != kLimit) run.seconds.push_back(result.seconds);
         if (i == 0) {
             run.result = std::move(result);
             run.output = *(*subject)->output;
@@ -59,7 +67,9 @@ Expected<EngineRun> run_engine(const std::string& engine, const CompareOptions& 
             run.dirty_pages = (*subject)->machine->vmem().dirty_pages();
         } else if (result.status == kLimit || cut(run)) {
             run.cut_later = run.cut_later || result.status == kLimit;
-            if (!one_begins_the_other(*(*subject)->output, run.output)) run.same_every_time = false;
+            if (!may_be_the_same({run.output, cut(run)}, {*(*subject)->output, result.status == kLimit})) {
+                run.same_every_time = false;
+            }
         } else if (result.status != run.result.status || *(*subject)->output != run.output) {
             run.same_every_time = false;
         }
@@ -98,10 +108,7 @@ std::string where_outputs_differ(const EngineRun& a, const EngineRun& b) {
 void compare_two(const EngineRun& a, const EngineRun& b, Comparison& comparison) {
     if (cut(a) || cut(b)) {
         comparison.cut_short = true;
-        // One that was cut has printed the beginning of what the other printed.
-        const bool shorter_was_cut =
-            (a.output.size() <= b.output.size() || cut(b)) && (b.output.size() <= a.output.size() || cut(a));
-        if (!one_begins_the_other(a.output, b.output) || !shorter_was_cut) {
+        if (!may_be_the_same({a.output, cut(a)}, {b.output, cut(b)})) {
             comparison.disagreements.push_back(where_outputs_differ(a, b));
         }
         return;

@@ -92,7 +92,8 @@ std::string to_text(const Comparison& comparison, const TableStyle& style) {
     text += '\n' + table(exits, style) + '\n';
 
     if (ran.size() < 2) {
-        fmt::format_to(to, "only {} could run here: nothing was compared\n", ran.front()->engine);
+        fmt::format_to(to, "only {} {}: nothing was compared\n", ran.front()->engine,
+                       ran.front()->interrupted ? "ran" : "could run here");
         return text;
     }
     for (const std::string& disagreement : comparison.disagreements) {

@@ -159,6 +159,21 @@ TEST_F(Compare, RepetitionsThatALimitCutAgreeAsFarAsTheyGo) {
     EXPECT_TRUE(result->cut_short);
 }
 
+TEST_F(Compare, ARepetitionThatPrintedMoreBeforeALimitThanAWholeOneIsADisagreement) {
+    engines = {{"a", {.prints = "abc"}}};
+    options.engines = {"a"};
+    options.repeat = 2;
+    options.limits.timeout = 10'000'000;
+    unsigned made = 0;
+    const auto result = compare(options, [&](const std::string& name) {
+        if (++made == 2) engines["a"] = {.prints = "abcdef", .ends_with = std::nullopt};
+        return make(name);
+    });
+    ASSERT_TRUE(result);
+    EXPECT_EQ(result->status(), 14);
+    EXPECT_EQ(result->runs[0].seconds.size(), 1u) << "the time of a run that was cut is no whole run's";
+}
+
 TEST_F(Compare, ARepetitionThatIsInterruptedIsNoDisagreement) {
     engines = {{"a", {.prints = "abc"}}, {"b", {.prints = "abc"}}};
     options.engines = {"a", "b"};
