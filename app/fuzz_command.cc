@@ -50,11 +50,13 @@ study::FuzzSubjects subjects(const Options& options) {
     subjects.oracle = [] { return as_runner(study::NativeCpu::create()); };
     if (options.fuzz.kvm) {
         subjects.oracle = [device = options.engine.kvm_device] {
-            return as_runner(study::EngineRunner::create("kvm", [&device](Machine& machine) {
+            auto made = as_runner(study::EngineRunner::create("kvm", [&device](Machine& machine) {
                 KvmOptions kvm;
                 kvm.device = device;
                 return make_kvm_engine(machine, std::move(kvm));
             }));
+            if (!made) made.error().text += "; the usual oracle needs no KVM: leave out --oracle=kvm";
+            return made;
         };
     }
     return subjects;

@@ -54,7 +54,8 @@ class Runs(CliTest):
         self.assertIn("0 differences", result.stdout)
 
     def test_an_instruction_that_is_none(self):
-        self.assert_refused(fuzz("--only=nonsense"), USAGE, "--only")
+        for names in ("nonsense", "add,nonsense", "add,"):
+            self.assert_refused(fuzz(f"--only={names}"), USAGE, "--only")
 
     def test_a_time_ends_it(self):
         self.assert_status(fuzz("--minutes=0.02", "--only=add"), CLEAN)

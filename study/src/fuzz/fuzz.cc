@@ -1,5 +1,7 @@
 #include "dualvm/study/fuzz.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <mutex>
@@ -95,8 +97,11 @@ Expected<FuzzReport> fuzz(const CpuModel& model, const FuzzOptions& options, con
     }
     const bool with32 = campaigns.front()->oracle().can_run(CpuMode::Compatibility32);
     const CaseMaker maker(model, options.only, with32);
-    if (maker.templates() == 0) {
-        return fail(ExitStatus::Usage, "--only names no instruction that ring 3 can run and two CPUs can agree about");
+    for (const std::string& name : options.only) {
+        if (CaseMaker(model, {name}, with32).templates() != 0) continue;
+        return fail(
+            ExitStatus::Usage,
+            fmt::format("--only: '{}' names no instruction that ring 3 can run and two CPUs can agree about", name));
     }
     Progress progress(options);
     std::vector<std::thread> threads;
