@@ -95,6 +95,13 @@ AssistChoice choose_assist(const EngineOptions& options) {
     return {.assist = Assist::Instruction};
 }
 
+Error with_way_out(Error error, const EngineOptions& options) {
+    if (error.status != ExitStatus::EngineUnavailable) return error;
+    const bool wanted = options.engine == EngineName::Kvm;
+    error.text += wanted ? "; run with --engine=interp" : "; leave out the --switch to kvm";
+    return error;
+}
+
 Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engine, const EngineOptions& options) {
     if (engine != EngineName::Kvm) {
         // Beside KVM there is one time stamp counter: on some hosts KVM cannot give the guest another than the host's.

@@ -31,6 +31,9 @@ struct AssistChoice {
 // Makes --assist=auto one of the others.
 AssistChoice choose_assist(const EngineOptions& options);
 
+// The same with how a run can do without, if `error` is that there is no KVM.
+Error with_way_out(Error error, const EngineOptions& options);
+
 // An Error of status EngineUnavailable if this host lacks it.
 Expected<std::unique_ptr<Engine>> make_engine(Machine& machine, EngineName engine, const EngineOptions& options);
 

@@ -414,9 +414,8 @@ Expected<std::unique_ptr<Engine>> make(Machine& machine, KvmOptions options) {
           std::pair{KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"}, std::pair{KVM_CAP_XSAVE, "KVM_CAP_XSAVE"},
           std::pair{KVM_CAP_VCPU_EVENTS, "KVM_CAP_VCPU_EVENTS"}, std::pair{KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS"}}) {
         if (device->capability(static_cast<u64>(number)) == 0) {
-            return fail(
-                ExitStatus::EngineUnavailable,
-                fmt::format("{} lacks {}: its kernel is too old; run with --engine=interp", options.device, name));
+            return fail(ExitStatus::EngineUnavailable,
+                        fmt::format("{} lacks {}: its kernel is too old", options.device, name));
         }
     }
     auto vm = KvmVm::create(*device);

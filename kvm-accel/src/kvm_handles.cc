@@ -6,8 +6,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 namespace dualvm::kvm {
 
@@ -15,7 +17,32 @@ namespace {
 
 tl::unexpected<Error> unavailable(std::string text) { return fail(ExitStatus::EngineUnavailable, std::move(text)); }
 
+constexpr std::string_view kUsualDevice = "/dev/kvm";
 constexpr int kApiVersion = 12;  // the only one there ever was since 2.6.22
+
+bool driver_is_there() {
+    const auto modules = {"/sys/module/kvm_intel", "/sys/module/kvm_amd", "/sys/module/kvm_pvm"};
+    return std::any_of(modules.begin(), modules.end(), [](const char* path) { return access(path, F_OK) == 0; });
+}
+
+// What can be done about a device that did not open. To go on without KVM is for those to say who know how.
+std::string remedy(const std::string& path, int error) {
+    switch (error) {
+        case ENOENT:
+        case ENXIO:
+        case ENODEV:
+            if (path != kUsualDevice) return "; check --kvm-device";
+            if (driver_is_there()) {
+                return "; KVM is in this kernel and made no device: the CPU, the firmware's settings or, in a virtual "
+                       "machine, its host do not let it, or this is a container that was not given the device";
+            }
+            return "; load the module (modprobe kvm_intel or kvm_amd; in a virtual machine, nested virtualization "
+                   "must be on)";
+        case EACCES: return "; join the group that owns it (usually: sudo usermod -aG kvm $USER, then log in again)";
+        case EPERM: return "; in a container, it must be given the device";
+        default: return "";
+    }
+}
 
 }  // namespace
 
@@ -24,34 +51,23 @@ FileDescriptor::~FileDescriptor() {
 }
 
 tl::unexpected<Error> ioctl_error(const char* what) {
-    return unavailable(fmt::format("KVM refused: {} failed: {}; run with --engine=interp", what, std::strerror(errno)));
+    return unavailable(fmt::format("KVM refused: {} failed: {}", what, std::strerror(errno)));
 }
 
 Expected<KvmDevice> KvmDevice::open(const std::string& path) {
     KvmDevice device;
     device.fd_ = FileDescriptor(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     if (device.fd() < 0) {
-        const char* what_to_do = "run with --engine=interp";
-        if (errno == ENOENT) {
-            what_to_do =
-                "load the module (modprobe kvm_intel or kvm_amd; in a virtual machine, nested virtualization must "
-                "be on), or run with --engine=interp";
-        } else if (errno == EACCES || errno == EPERM) {
-            what_to_do =
-                "join the group that owns it (usually: sudo usermod -aG kvm $USER, then log in again), or run "
-                "with --engine=interp";
-        }
-        return unavailable(fmt::format("cannot open {}: {}; {}", path, std::strerror(errno), what_to_do));
+        const int error = errno;
+        return unavailable(fmt::format("cannot open {}: {}{}", path, std::strerror(error), remedy(path, error)));
     }
     const int version = ioctl(device.fd(), KVM_GET_API_VERSION, 0);
     if (version < 0) {
-        return unavailable(fmt::format("{} is not a KVM device (KVM_GET_API_VERSION: {}); run with --engine=interp",
-                                       path, std::strerror(errno)));
+        return unavailable(fmt::format("{} is not a KVM device (KVM_GET_API_VERSION: {})", path, std::strerror(errno)));
     }
     if (version != kApiVersion) {
         return unavailable(
-            fmt::format("{} speaks version {} of the KVM API, dualvm version {}; run with --engine=interp", path,
-                        version, kApiVersion));
+            fmt::format("{} speaks version {} of the KVM API, dualvm version {}", path, version, kApiVersion));
     }
     return device;
 }

@@ -62,7 +62,7 @@ Expected<void> UserMode::check(const KvmDevice& device) {
     if ((device.capability(KVM_CAP_SYNC_REGS) & kShared) != kShared || device.capability(KVM_CAP_IMMEDIATE_EXIT) == 0) {
         return fail(ExitStatus::EngineUnavailable,
                     "KVM here lacks KVM_CAP_SYNC_REGS or KVM_CAP_IMMEDIATE_EXIT, which --assist=kernel needs: "
-                    "use --assist=instruction or --engine=interp");
+                    "use --assist=instruction");
     }
     return {};
 }
