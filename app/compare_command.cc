@@ -3,6 +3,7 @@
 
 #include "commands.h"
 #include "dualvm/study/compare.h"
+#include "firmware_watch.h"
 #include "guest.h"
 #include "interruption.h"
 #include "json_report.h"
@@ -18,10 +19,14 @@ struct Attachments {
     Attachments(std::unique_ptr<devices::Pc> its_pc, Engine& engine) : pc(std::move(its_pc)), kick(engine) {}
 };
 
-Expected<std::unique_ptr<study::Subject>> make_subject(const Options& options, EngineName engine) {
+Expected<std::unique_ptr<study::Subject>> make_subject(const Options& options, EngineName engine,
+                                                       FirmwareWatch& firmware) {
     auto subject = std::make_unique<study::Subject>();
     GuestOutputs outputs;
     outputs.serial = [output = subject->output](u8 byte) { output->push_back(static_cast<char>(byte)); };
+    outputs.firmware = [&firmware](u8 byte) {
+        if (firmware.take(byte)) interrupt_run();
+    };
     const ClockKind clock = engine == EngineName::Kvm ? ClockKind::Host : ClockKind::Virtual;
     auto guest = make_guest(options, engine, clock, outputs);
     if (!guest) return tl::unexpected(guest.error());
@@ -45,10 +50,15 @@ int compare_command(const Options& given, const Messages& messages) {
     for (EngineName engine : {EngineName::Interp, EngineName::Kvm}) what.engines.emplace_back(to_string(engine));
     what.repeat = options.repeat;
     what.limits = options.engine.limits;
+    FirmwareWatch firmware;
     const auto comparison = study::compare(what, [&](const std::string& name) {
-        return make_subject(options, name == to_string(EngineName::Kvm) ? EngineName::Kvm : EngineName::Interp);
+        return make_subject(options, name == to_string(EngineName::Kvm) ? EngineName::Kvm : EngineName::Interp,
+                            firmware);
     });
     if (!comparison) return report_error(comparison.error(), messages);
+    if (firmware.nothing_to_boot()) {
+        return report_error({ExitStatus::BadImage, FirmwareWatch::what_is_wanted(options.guest)}, messages);
+    }
 
     int status = comparison->status();
     study::TableStyle style;

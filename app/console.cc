@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "interruption.h"
 #include "messages.h"
@@ -48,9 +49,9 @@ void Console::debug_output(u8 byte) {
 }
 
 void Console::flush() {
-    if (!debug_buffer_.empty()) {
-        write_all(STDERR_FILENO, debug_buffer_);
-        debug_buffer_.clear();
+    // Away with it first: a key that is pressed meanwhile may have more to say.
+    if (const std::string text = std::exchange(debug_buffer_, {}); !text.empty()) {
+        write_all(STDERR_FILENO, text, [this] { return goes_on_waiting(); });
     }
     if (buffer_.empty()) return;
     if (file_) {
@@ -130,7 +131,7 @@ void Console::take(std::string_view bytes) {
             case kPrefix: typed_ += c; break;
             case 'h':
             case 'H':
-            case '?': write_all(STDERR_FILENO, kKeys); break;
+            case '?': debug_buffer_ += kKeys; break;
             default: break;
         }
     }

@@ -34,6 +34,8 @@ public:
     void poll();
     void wait(Nanoseconds up_to);
     bool input_possible() const { return input_; }
+    // Asked while nobody takes some output: false once a key has ended the run.
+    bool goes_on_waiting();
 
     u64 bytes_written() const { return bytes_written_; }
     // Set if the console ended the run: by key, or because nobody takes its output.
@@ -45,7 +47,6 @@ private:
     void read_input();
     std::size_t room_for_guest() const;
     void feed_guest();
-    bool goes_on_waiting();
     void take(std::string_view bytes);
     void end_run(ExitStatus status, const char* reason, std::string text);
 

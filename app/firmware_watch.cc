@@ -1,5 +1,7 @@
 #include "firmware_watch.h"
 
+#include <fmt/format.h>
+
 namespace dualvm::app {
 
 namespace {
@@ -19,6 +21,14 @@ bool FirmwareWatch::take(u8 byte) {
     line_.clear();
     nothing_to_boot_ |= found;
     return found;
+}
+
+std::string FirmwareWatch::what_is_wanted(const GuestOptions& guest) {
+    const BootOrder& order = guest.order;
+    return fmt::format(
+        "the BIOS found nothing to boot from (boot order '{}'): a disk, CD-ROM or floppy disk with a boot sector is "
+        "wanted (-hda, -cdrom, -fda)",
+        order.once.empty() ? order.order : order.once);
 }
 
 }  // namespace dualvm::app

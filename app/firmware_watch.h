@@ -5,6 +5,7 @@
 #include <string>
 
 #include "dualvm/types.h"
+#include "options.h"
 
 namespace dualvm::app {
 
@@ -13,6 +14,8 @@ public:
     // True when this byte ended the line.
     bool take(u8 byte);
     bool nothing_to_boot() const { return nothing_to_boot_; }
+    // What to tell the user then.
+    static std::string what_is_wanted(const GuestOptions& guest);
 
 private:
     std::string line_;

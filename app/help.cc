@@ -50,7 +50,7 @@ public:
 
 constexpr const char* kStatuses = R"(Exit status:
   odd   the guest wrote v to the debug-exit port F4h: (v << 1) | 1, as with QEMU's isa-debug-exit
-  0     the guest halted or powered the machine off
+  0     the guest halted, powered the machine off or, with -no-reboot, reset it
   2     unknown option or bad value
   4     bad image or configuration; nothing to boot from; img check found errors; a file could not
         be read or written

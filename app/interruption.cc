@@ -14,7 +14,13 @@ namespace {
 
 std::atomic<bool> the_flag{false};
 std::atomic<Engine*> the_engine{nullptr};
+std::atomic<Nanoseconds> the_wait_limit{kNever};  // by the_clock()
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<Engine*>::is_always_lock_free);
+
+const HostClock& the_clock() {
+    static const HostClock clock;
+    return clock;
+}
 
 void on_signal(int) {
     const int saved_errno = errno;
@@ -46,6 +52,18 @@ void install_signal_handlers() {
 const std::atomic<bool>& interrupted_flag() { return the_flag; }
 
 void interrupt_run() { the_flag.store(true); }
+
+WaitLimit::WaitLimit(Nanoseconds timeout) {
+    const Nanoseconds now = the_clock().now();
+    the_wait_limit.store(timeout < kNever - now ? now + timeout : kNever);
+}
+WaitLimit::~WaitLimit() {
+    if (!waited_enough()) the_wait_limit.store(kNever);
+}
+bool waited_enough() {
+    const Nanoseconds limit = the_wait_limit.load();
+    return limit != kNever && the_clock().now() >= limit;
+}
 
 KickOnSignal::KickOnSignal(Engine& engine) {
     the_engine.store(&engine);

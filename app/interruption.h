@@ -3,6 +3,7 @@
 
 #include <atomic>
 
+#include "dualvm/clock.h"
 #include "dualvm/engine.h"
 
 namespace dualvm::app {
@@ -16,6 +17,17 @@ const std::atomic<bool>& interrupted_flag();
 inline bool interrupted() { return interrupted_flag().load(std::memory_order_relaxed); }
 // Ends the run from inside the program, as a signal would.
 void interrupt_run();
+
+// While it lives, output that nobody takes is waited with for no longer than a run's --timeout (in nanoseconds). Once
+// that has passed it stays so, for what is said at the end.
+class WaitLimit {
+public:
+    explicit WaitLimit(Nanoseconds timeout);
+    ~WaitLimit();
+    WaitLimit(const WaitLimit&) = delete;
+    WaitLimit& operator=(const WaitLimit&) = delete;
+};
+bool waited_enough();
 
 // While it lives, a signal kicks this engine.
 class KickOnSignal {

@@ -42,7 +42,7 @@ int run(const std::vector<std::string>& arguments) {
     if (!options) {
         const ParseEnd& end = options.error();
         if (end.status != 0) {
-            write_all(STDERR_FILENO, end.text);
+            write_all(STDERR_FILENO, printable(end.text, Lines::Many));
             return end.status;
         }
         const auto printed = print(end.text);

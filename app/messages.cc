@@ -27,7 +27,7 @@ int write_all(int fd, std::string_view text, const std::function<bool()>& goes_o
     while (!text.empty()) {
         pollfd ready{fd, POLLOUT, 0};
         if (poll(&ready, 1, kMilliseconds) <= 0) {
-            if (interrupted() || (goes_on && !goes_on())) return EINTR;
+            if (interrupted() || waited_enough() || (goes_on && !goes_on())) return EINTR;
             continue;
         }
         const ssize_t n = ::write(fd, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));

@@ -77,14 +77,6 @@ RunHooks make_hooks(Guest& guest, Console& console, LiveScreen* live, const Opti
     return hooks;
 }
 
-std::string nothing_to_boot_text(const GuestOptions& guest) {
-    const BootOrder& order = guest.order;
-    return fmt::format(
-        "the BIOS found nothing to boot from (boot order '{}'): a disk, CD-ROM or floppy disk with a boot "
-        "sector is wanted (-hda, -cdrom, -fda); --screen=text shows what it says",
-        order.once.empty() ? order.order : order.once);
-}
-
 // Everything that is said after the run. Returns the status to end with.
 int conclude(const RunResult& result, Guest& guest, const EngineChoice& choice, const Options& options,
              const Console& console, bool live, bool last_words, RunLog& log, ScreenOutput& screen, JsonReport& json,
@@ -148,7 +140,7 @@ int run_command(const Options& options, const Messages& messages) {
     outputs.disk_trouble = [&messages](const std::string& text) { messages.note(text); };
     outputs.loaded = [&l = **log](const boot::BootReport& report) { l.loaded(report); };
     auto guest = make_guest(options, choice.engine, choice.clock, outputs);
-    if (!guest) return report_error(guest.error(), messages);
+    if (!guest) return report_error(with_way_out(guest.error(), options.engine), messages);
     if (!choice.why.empty()) messages.note(fmt::format("engine {}: {}", to_string(choice.engine), choice.why));
     if (choice.engine == EngineName::Kvm) {
         const AssistChoice assist = choose_assist(options.engine);
@@ -159,7 +151,7 @@ int run_command(const Options& options, const Messages& messages) {
     (*console)->connect(*guest->pc);
     KeyPlayer keys(guest->machine->clock(), *guest->pc);
     keys.add(*script);
-    (*log)->attach(*guest->machine);
+    (*log)->attach(*guest->machine, [&c = **console] { return c.goes_on_waiting(); });
     RunResult result;
     Expected<void> output;
     std::optional<ConsoleEnd> left;
@@ -173,6 +165,7 @@ int run_command(const Options& options, const Messages& messages) {
             if (!opened) return report_error(opened.error(), messages);
             live_screen = std::move(*opened);
         }
+        const WaitLimit limit(options.engine.limits.timeout);
         const KickOnSignal kick(*guest->engine);
         result = run_loop(*guest->machine, *guest->engine, options.engine.limits,
                           make_hooks(*guest, **console, live_screen.get(), options));
@@ -185,7 +178,7 @@ int run_command(const Options& options, const Messages& messages) {
     if (firmware.nothing_to_boot() && !*live && result.reason == "interrupted") {
         result.status = static_cast<int>(ExitStatus::BadImage);
         result.reason = "nothing-to-boot";
-        result.text = nothing_to_boot_text(options.guest);
+        result.text = FirmwareWatch::what_is_wanted(options.guest) + "; --screen=text shows what it says";
     }
     if (!left) left = (*console)->end();
     // The last words of a guest that ended by itself, which were on the screen that is gone.

@@ -28,7 +28,7 @@ void RunLog::line(std::string_view text) {
     if (file_) {
         file_->write(with_end);
     } else {
-        write_all(STDERR_FILENO, with_end);
+        write_all(STDERR_FILENO, with_end, goes_on_);
     }
 }
 
@@ -39,8 +39,9 @@ void RunLog::loaded(const boot::BootReport& report) {
     line(text);
 }
 
-void RunLog::attach(Machine& machine) {
+void RunLog::attach(Machine& machine, std::function<bool()> goes_on) {
     machine_ = &machine;
+    goes_on_ = std::move(goes_on);
     if (options_.exits) machine.observe_exits([this](const Exit& e) { exit(e); });
     if (options_.interrupts) {
         tap_ = std::make_unique<study::InterruptTap>(machine, [this](u8 vector) {

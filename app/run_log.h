@@ -1,6 +1,7 @@
 // The log that -d asks for: on standard error, or in -D's file.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -19,7 +20,8 @@ public:
 
     void loaded(const boot::BootReport& report);
     // Follows the machine's exits and interrupts, as far as they were asked for.
-    void attach(Machine& machine);
+    // While nobody takes the log, `goes_on` is asked (write_all()).
+    void attach(Machine& machine, std::function<bool()> goes_on);
     // A byte of what firmware says of its work.
     void firmware(u8 byte);
     void ended(const CpuFile& cpu);
@@ -36,6 +38,7 @@ private:
     std::optional<OutputFile> file_;
     std::string firmware_line_;
     Machine* machine_ = nullptr;
+    std::function<bool()> goes_on_;
     std::unique_ptr<study::InterruptTap> tap_;
 };
 

@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "console.h"
 #include "dualvm/study/trace.h"
+#include "firmware_watch.h"
 #include "guest.h"
 #include "interruption.h"
 #include "run_report.h"
@@ -34,8 +35,12 @@ int trace_command(const Options& options, const Messages& messages) {
     GuestOutputs outputs;
     outputs.serial = [&](u8 byte) { console.output(byte); };
     outputs.debug_console = [&](u8 byte) { console.debug_output(byte); };
+    FirmwareWatch firmware;
+    outputs.firmware = [&](u8 byte) {
+        if (firmware.take(byte)) interrupt_run();
+    };
     auto guest = make_guest(options, choice.engine, choice.clock, outputs);
-    if (!guest) return report_error(guest.error(), messages);
+    if (!guest) return report_error(with_way_out(guest.error(), options.engine), messages);
     console.connect(*guest->pc);
     if (!guest->engine->tried_capabilities().single_step) {
         return report_error({ExitStatus::EngineUnavailable,
@@ -51,14 +56,21 @@ int trace_command(const Options& options, const Messages& messages) {
     hooks.poll = [&] { console.poll(); };
     RunResult result;
     {
+        const WaitLimit limit(options.engine.limits.timeout);
         const KickOnSignal kick(*guest->engine);
         result = run_loop(*guest->machine, tracer, options.engine.limits, hooks);
     }
     guest->engine->pull(Groups::All);
     console.flush();
-    if (auto finished = finish_disks(*guest); !finished) return report_error(finished.error(), messages);
-    if (auto written = (*out)->finish(); !written) return report_error(written.error(), messages);
+    const auto disks = finish_disks(*guest);
+    const auto written = (*out)->finish();  // whatever became of the disks
+    for (const auto* done : {&disks, &written}) {
+        if (!*done) return report_error(done->error(), messages);
+    }
     if (const auto& end = console.end()) return report_error({end->status, end->text}, messages);
+    if (firmware.nothing_to_boot() && result.reason == "interrupted") {
+        return report_error({ExitStatus::BadImage, FirmwareWatch::what_is_wanted(options.guest)}, messages);
+    }
     return report(result, tracer, *guest, options, messages);
 }
 

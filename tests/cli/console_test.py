@@ -17,6 +17,8 @@ def boot_sector(code):
 
 # mov dx, 3f8h; mov al, 'x'; again: out dx, al; jmp again
 FLOOD = boot_sector(b"\xba\xf8\x03\xb0x\xee\xeb\xfd")
+# mov al, 'x'; again: out e9h, al; jmp again
+FLOOD_E9 = boot_sector(b"\xb0x\xe6\xe9\xeb\xfc")
 # mov dx, 3fdh; again: in al, dx; test al, 1; jz again; mov dl, f8h; in al, dx; out dx, al; cmp al, 'q'; mov dl, fdh;
 # jne again; cli; hlt
 ECHO = boot_sector(b"\xba\xfd\x03\xec\xa8\x01\x74\xfb\xb2\xf8\xec\xee\x3c\x71\xb2\xfd\x75\xf1\xfa\xf4")
@@ -99,6 +101,25 @@ class Pipes(Console):
         process.stdout.close()
         process.communicate(timeout=SECONDS)
         self.assertEqual(process.returncode, LIMIT)
+
+    def test_a_timeout_ends_a_run_whose_output_nobody_takes(self):
+        for stream, code, options in (("stdout", FLOOD, ()), ("stderr", FLOOD_E9, ()), ("stderr", FLOOD, ("-d", "exits"))):
+            with self.subTest(stream=stream, options=options):
+                reader, writer = os.pipe()
+                streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: writer}
+                process = self.start(code, "--timeout=0.5", *options, **streams)
+                os.close(writer)
+                self.assertEqual(process.wait(timeout=SECONDS), LIMIT)
+                os.close(reader)
+
+    def test_a_timeout_ends_a_trace_that_nobody_takes(self):
+        reader, writer = os.pipe()
+        process = subprocess.Popen([DUALVM, "trace", "--timeout=0.5", "--count=100000000", "-kernel", guest("loop-forever")],
+                                   stdout=writer, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+        os.close(writer)
+        self.assertEqual(process.wait(timeout=SECONDS), LIMIT)
+        os.close(reader)
 
     def test_a_full_disk_is_told(self):
         with open("/dev/full", "wb") as full:
@@ -212,6 +233,16 @@ class Terminal(Console):
         os.write(self.master, b"\x01x")
         self.assertEqual(process.wait(SECONDS), LIMIT)
         self.assertIn("left with Ctrl-A x", self.end(process))
+
+    def test_control_a_x_leaves_though_nobody_takes_the_debug_console(self):
+        reader, writer = os.pipe()
+        process = self.start(FLOOD_E9, "--clock=host", stdin=self.slave, stdout=subprocess.DEVNULL, stderr=writer,
+                             preexec_fn=self.take_terminal)
+        os.close(writer)
+        time.sleep(1)  # the pipe is full, the write waits
+        os.write(self.master, b"\x01h\x01x")
+        self.assertEqual(process.wait(SECONDS), LIMIT)
+        os.close(reader)
 
     def test_control_c_ends_a_run_that_takes_no_keys(self):
         process = self.start(LOOP, "-serial", "none", "-d", "boot", stdin=self.slave, stdout=self.slave,

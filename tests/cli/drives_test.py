@@ -107,6 +107,13 @@ class NothingToBoot(CliTest):
                 self.assertIn("No bootable device", result.stderr)  # the screen
                 self.assertEqual(result.stdout, "")
 
+    def test_compare_and_trace_see_it_too(self):
+        for command in (["compare"], ["trace", "--from=100000000", "--count=1"]):
+            with self.subTest(command=command):
+                result = dualvm(*command, "-bios", str(SEABIOS), "--timeout=60")
+                self.assertEqual(result.returncode, BAD_IMAGE, result.stderr)
+                self.assertIn("found nothing to boot from (boot order", result.stderr)
+
     def test_a_disk_of_less_than_a_sector(self):
         path = self.folder / "disk"
         path.write_bytes(b"no sector")
