@@ -170,7 +170,8 @@ int replay(const Options& options, const Messages& messages) {
             }
         }
         if (said.empty()) said = "equal\n";
-        if (auto printed = print(path + ": " + said); !printed) return report_error(printed.error(), messages);
+        if (auto printed = print(fmt::format("{}: {}", path, said)); !printed)
+            return report_error(printed.error(), messages);
     }
     return static_cast<int>(status);
 }
