@@ -318,14 +318,16 @@ void compare_programs(bool long_mode, u64 seed, unsigned programs, const std::ve
     }
 }
 
-TEST(FastAgainstReference, Random64BitPrograms) { compare_programs(true, 1, 3000, {}); }
-TEST(FastAgainstReference, Random32BitPrograms) { compare_programs(false, 2, 3000, {}); }
-TEST(FastAgainstReference, WithEachOptimisationLeftOut) {
-    for (const InterpreterOptimisation& each : interpreter_optimisations()) {
-        SCOPED_TRACE(each.name);
-        compare_programs(true, 3, 500, {each.name});
-    }
-}
+// In parts: where a host makes and ends memory mappings slowly, a sanitizer needs a minute for a thousand programs.
+class FastAgainstReferenceInParts : public testing::TestWithParam<u64> {};
+TEST_P(FastAgainstReferenceInParts, Random64BitPrograms) { compare_programs(true, 1 + 1000 * GetParam(), 600, {}); }
+TEST_P(FastAgainstReferenceInParts, Random32BitPrograms) { compare_programs(false, 2 + 1000 * GetParam(), 600, {}); }
+INSTANTIATE_TEST_SUITE_P(Five, FastAgainstReferenceInParts, testing::Range(u64{0}, u64{5}));
+
+class FastAgainstReferenceWithout : public testing::TestWithParam<InterpreterOptimisation> {};
+TEST_P(FastAgainstReferenceWithout, RandomPrograms) { compare_programs(true, 3, 500, {GetParam().name}); }
+INSTANTIATE_TEST_SUITE_P(Each, FastAgainstReferenceWithout, testing::ValuesIn(interpreter_optimisations()),
+                         [](const auto& tested) { return std::string(tested.param.name); });
 
 }  // namespace
 }  // namespace dualvm
