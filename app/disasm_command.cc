@@ -30,7 +30,7 @@ Expected<void> disassemble_flat(const Options& options, std::span<const u8> code
     }
     const study::Disassembler disassembler(options.syntax);
     code = code.subspan(at - base);
-    for (u64 i = 0; !code.empty() && (d.count == 0 || i < d.count); ++i) {
+    for (u64 i = 0; !code.empty() && i < d.count.value_or(kUnlimited); ++i) {
         if (interrupted()) return fail(ExitStatus::Limit, "interrupted");
         const study::Line line = disassembler.line(mode, at, code);
         if (!out.line(to_text(line))) break;
@@ -82,8 +82,7 @@ Expected<void> disassemble_guest(const Options& options, TextOutput& out) {
         at += cpu.code_base();
     }
     const study::Disassembler disassembler(options.syntax);
-    const u64 count = d.count == 0 ? kGuestInstructions : d.count;
-    for (u64 i = 0; i < count; ++i) {
+    for (u64 i = 0; i < d.count.value_or(kGuestInstructions); ++i) {
         if (interrupted()) return fail(ExitStatus::Limit, "interrupted");
         std::array<u8, 15> bytes{};
         const std::size_t n = study::read_linear(cpu, (*machine)->vmem(), code_base + at, bytes);

@@ -139,7 +139,8 @@ At a terminal this is what happens without -kernel, -nographic, -serial and --sc
 registers at the end), firmware (what the BIOS says of its work).
 --screen=text prints the screen as it was at the end, or says which graphics mode it is in; --screen=png:FILE makes a
 picture of it in any mode. Both may be given.
---json alone writes to standard error when all else has been said; --json=- writes to standard output.
+--json alone writes to standard error when all else has been said; --json=- writes to standard output, behind what the
+guest has sent to its serial port (-serial none or file:PATH keeps them apart). A run that cannot begin has no report.
 
 Examples:
   dualvm run -kernel build/guests/hello64.elf

@@ -140,8 +140,8 @@ private:
         return *to;
     }
     static void value(CLI::App& to, const char* name, const char* value_name, const char* text,
-                      std::function<void(const std::string&)> on_value) {
-        to.add_option_function<std::string>(name, std::move(on_value), text)->option_text(value_name);
+                      const std::function<void(const std::string&)>& on_value) {
+        to.add_option_function<std::string>(name, on_value, text)->option_text(value_name);
     }
     static void flag(CLI::App& to, const char* name, const char* text, std::function<void()> on) {
         to.add_flag_callback(name, std::move(on), text)->disable_flag_override();

@@ -11,6 +11,7 @@
 #include "dualvm/interp/interpreter.h"
 #include "help.h"
 #include "named_files.h"
+#include "option_conflicts.h"
 #include "spelling.h"
 #include "switch_option.h"
 #include "values.h"
@@ -51,7 +52,7 @@ public:
         add_reports(run);
 
         CLI::App& compare = add(Command::Compare, "compare");
-        add_guest(compare);
+        add_guest(compare, kHidden);
         add_engine(compare, /*one=*/false);
         add_limits(compare);
         value(compare, "--repeat", "N", "Run N times under each engine", "Report",
@@ -99,6 +100,9 @@ public:
 
 private:
     using OnValue = std::function<void(const std::string&)>;
+    // Groups of options in the help text.
+    static constexpr const char* kGuest = "The guest";
+    static constexpr const char* kHidden = "";
 
     static ParseEnd mistake(const std::string& command, std::string_view what) {
         return {kUsage, fmt::format("dualvm {0}: {1}\n'dualvm {0} --help' explains the options.\n", command, what)};
@@ -143,7 +147,7 @@ private:
         if (first == "help") {
             if (arguments.size() == 1) return std::vector<std::string>{"--help"};
             std::vector<std::string> words(arguments.begin() + 1, arguments.end());
-            words.push_back("--help");
+            words.emplace_back("--help");
             return spelled(words);
         }
         const auto command = subcommand(app_, first);
@@ -187,50 +191,18 @@ private:
             return wrong(fmt::format("{} is not available in this version, which has no {} yet", spelling_of(*refused_),
                                      refused_->what));
         }
-        const bool boots = options_.command == Command::Run || options_.command == Command::Compare ||
-                           options_.command == Command::Trace;
-        boot::BootConfig& boot = options_.guest.boot;
-        const DriveOptions& drives = options_.guest.drives;
-        if (!drives.cdrom.empty() && !drives.disks[2].empty()) {
-            return wrong("-cdrom is the drive in -hdc's place: give one of them");
-        }
-        if (options_.command == Command::Compare && drives.any()) {
-            return wrong(
-                "the second run would find the disks as the first has left them: compare is for guests without");
-        }
-        if (boots && boot.kernel.empty() && boot.firmware.empty() && drives.any())
-            boot.firmware = boot::kDefaultFirmware;
-        if (boots && boot.kernel.empty() && boot.firmware.empty()) return wrong("no guest: -kernel FILE names one");
-        if (!boot.kernel.empty() && !boot.firmware.empty()) {
-            return wrong("-kernel starts a kernel without firmware, and -bios is firmware: give one of them");
-        }
-        if (boot.kernel.empty() && (!boot.append.empty() || !boot.initrd.empty())) {
-            return wrong("-append and -initrd go with -kernel");
-        }
-        const EngineOptions& engine = options_.engine;
-        if (const std::string why = what_is_wrong_with(engine.switching); !why.empty()) return wrong(why);
-        const bool kvm = takes_part(engine, EngineName::Kvm);
-        if (kvm && engine.clock == ClockKind::Virtual) {
-            return wrong("--clock=virtual counts instructions, which the engine kvm cannot: leave all to interp");
-        }
-        if (kvm && engine.limits.max_instructions != kUnlimited) {
-            return wrong("--max-insns needs an engine that counts instructions: leave all to interp, or use --timeout");
-        }
-        if (kvm && options_.command == Command::Trace && options_.trace.skip != 0) {
-            return wrong("--from needs an engine that counts instructions: use --engine=interp, or --from-rip");
-        }
-        if (!options_.log.path.empty() && !options_.log.any()) return wrong("-D FILE needs -d LIST: what to log");
-        if (options_.command == Command::Disasm) {
-            const DisasmOptions& d = options_.disasm;
-            if (d.file.empty() == d.bytes.empty()) return wrong("one of FILE and --bytes is needed");
-        }
-        if (options_.command == Command::Img) {
-            const std::string why = what_is_wrong_with(options_.img);
-            if (!why.empty()) return wrong(why);
-        }
+        set_usual_firmware();
+        if (const std::string why = what_is_wrong_together(options_); !why.empty()) return wrong(why);
         if (const std::string why = what_is_wrong_with_replay(); !why.empty()) return wrong(why);
         if (const std::string why = what_is_wrong_with_files(options_); !why.empty()) return wrong(why);
         return options_;
+    }
+    // A drive without a kernel: the machine starts with its BIOS, as QEMU's does.
+    void set_usual_firmware() {
+        boot::BootConfig& boot = options_.guest.boot;
+        if (boot.kernel.empty() && boot.firmware.empty() && options_.guest.drives.any()) {
+            boot.firmware = boot::kDefaultFirmware;
+        }
     }
     // Cases that were kept are as they are.
     std::string what_is_wrong_with_replay() const {
@@ -261,8 +233,8 @@ private:
     }
 
     static void value(CLI::App& to, const char* names, const char* value_name, const char* text, const char* group,
-                      OnValue on_value) {
-        to.add_option_function<std::string>(names, std::move(on_value), text)->option_text(value_name)->group(group);
+                      const OnValue& on_value) {
+        to.add_option_function<std::string>(names, on_value, text)->option_text(value_name)->group(group);
     }
     static void flag(CLI::App& to, const char* names, const char* text, const char* group, std::function<void()> on) {
         to.add_flag_callback(names, std::move(on), text)->group(group)->disable_flag_override();
@@ -294,8 +266,9 @@ private:
         return static_cast<unsigned>(n);
     }
 
-    void add_guest(CLI::App& to) {
-        const char* group = "The guest";
+    // kHidden are the drives of a command that refuses them, in words of its own.
+    void add_guest(CLI::App& to, const char* drives = kGuest) {
+        const char* group = kGuest;
         value(to, "--kernel", "FILE", "The guest: Multiboot, PVH, Linux bzImage or boot sector", group,
               [this](const std::string& text) { options_.guest.boot.kernel = name_of_file("-kernel", text); });
         value(to, "--initrd", "FILE[,FILE]", "Initial RAM disk, or Multiboot modules", group,
@@ -320,7 +293,7 @@ private:
         });
         value(to, "--bios", "FILE", "Firmware, for a guest without -kernel (default: SeaBIOS)", group,
               [this](const std::string& text) { options_.guest.boot.firmware = name_of_file("-bios", text); });
-        add_drives(to, group);
+        add_drives(to, drives);
         value(to, "--boot", "ORDER", "Letters a, c, d, n, or order=,once=,menu=: see below", group,
               [this](const std::string& text) { options_.guest.order = checked("-boot", parse_boot_order(text)); });
         flag(to, "--no-acpi", "A machine without ACPI", group, [this] { options_.guest.acpi = false; });
@@ -328,9 +301,9 @@ private:
              [this] { options_.guest.graphic = false; });
         for (const Refused& refused : kRefused) {
             if (refused.takes_value) {
-                value(to, refused.name, "", "", "", [this, &refused](const std::string&) { refused_ = &refused; });
+                value(to, refused.name, "", "", kHidden, [this, &refused](const std::string&) { refused_ = &refused; });
             } else {
-                flag(to, refused.name, "", "", [this, &refused] { refused_ = &refused; });
+                flag(to, refused.name, "", kHidden, [this, &refused] { refused_ = &refused; });
             }
         }
     }
@@ -455,7 +428,7 @@ private:
         value(to, "-d", "LIST", "Log: boot, exits, int, cpu, firmware (with commas)", "Report",
               [this](const std::string& text) { set_log(text); });
         value(to, "-D", "FILE", "The log goes there, not to standard error", "Report",
-              [this](const std::string& text) { options_.log.path = text; });
+              [this](const std::string& text) { options_.log.path = name_of_file("-D", text); });
     }
     void leave_out(const std::string& list) {
         std::vector<std::pair<const char*, const char*>> names;
@@ -497,7 +470,7 @@ private:
                 choice<study::Syntax>("--syntax", text, {{"intel", study::Syntax::Intel}, {"att", study::Syntax::Att}});
         });
         value(to, "-o,--output", "FILE", "Write there, not to standard output", group,
-              [this](const std::string& text) { options_.output_path = text; });
+              [this](const std::string& text) { options_.output_path = name_of_file("-o", text); });
     }
 
     void add_trace(CLI::App& to) {
@@ -563,9 +536,9 @@ private:
         add_no_opt(to, "Oracle");
         add_kvm_device(to);
         value(to, "--regressions", "FOLDER", "Keep what is found there, a file each", "Report",
-              [&f](const std::string& text) { f.regressions = text; });
+              [&f](const std::string& text) { f.regressions = name_of_file("--regressions", text); });
         value(to, "--coverage", "FILE", "How many cases each instruction form had, as JSON", "Report",
-              [&f](const std::string& text) { f.coverage = text; });
+              [&f](const std::string& text) { f.coverage = name_of_file("--coverage", text); });
         add_json(to);
     }
     void add_color(CLI::App& to) {

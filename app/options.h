@@ -83,7 +83,7 @@ struct DisasmOptions {
     std::vector<u8> bytes;  // from the command line, instead of a file
     std::optional<CpuMode> mode;
     std::optional<u64> base, start;
-    u64 count = 0;  // 0: to the end of bytes or a flat file, 40 instructions of a guest
+    std::optional<u64> count;  // not said: to the end of bytes or a flat file, 40 instructions of a guest
     bool raw = false;
 };
 

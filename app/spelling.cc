@@ -68,6 +68,9 @@ tl::expected<std::vector<std::string>, std::string> in_one_spelling(const CLI::A
             if (equals != std::string::npos && option->get_disable_flag_override()) {
                 return tl::unexpected(fmt::format("'{}' takes no value", word.substr(0, equals)));
             }
+            if (equals == word.size() - 1) {
+                return tl::unexpected(fmt::format("'{}' has no value: name one, or leave out the '='", word));
+            }
             out.push_back(equals == std::string::npos ? canonical : canonical + word.substr(equals));
             continue;
         }

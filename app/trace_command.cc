@@ -41,6 +41,7 @@ int trace_command(const Options& options, const Messages& messages) {
     };
     auto guest = make_guest(options, choice.engine, choice.clock, outputs);
     if (!guest) return report_error(with_way_out(guest.error(), options.engine), messages);
+    if (!choice.why.empty()) messages.note(fmt::format("engine {}: {}", to_string(choice.engine), choice.why));
     console.connect(*guest->pc);
     if (!guest->engine->tried_capabilities().single_step) {
         return report_error({ExitStatus::EngineUnavailable,

@@ -27,6 +27,12 @@ class Bytes(CliTest):
         self.assertIn("mov rax, rbx", disasm("--bytes", "48 89 d8").stdout)
         self.assertIn("mov %rbx, %rax", disasm("--bytes", "48 89 d8", "--syntax=att").stdout)
 
+    def test_as_many_as_were_asked_for(self):
+        for count in range(4):
+            with self.subTest(count=count):
+                lines = disasm("--bytes", "90 90 90", f"--count={count}").stdout.splitlines()
+                self.assertEqual(len(lines), count)
+
     def test_what_is_no_instruction(self):
         lines = disasm("--bytes", "06 90 0f").stdout.splitlines()
         self.assertEqual([line.split()[-1] for line in lines[:2]], ["(bad)", "nop"])

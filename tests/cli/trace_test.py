@@ -39,6 +39,10 @@ class Trace(CliTest):
         self.assertIn("Hello from 64-bit mode", result.stderr)
         self.assertNotIn("Hello", result.stdout)
 
+    def test_the_engine_that_auto_takes_is_named(self):
+        self.assertRegex(trace("hello64", "--count=1").stderr, "engine interp: it steps through everything")
+        self.assertNotIn("engine interp", trace("hello64", "--count=1", "--engine=interp").stderr)
+
     def test_as_many_lines_as_instructions(self):
         count = json.loads(run_guest("hello64", "--json=-", "-serial", "none").stdout)["instructions"]
         self.assertEqual(len(trace("hello64", "--count=100000").stdout.splitlines()), count)

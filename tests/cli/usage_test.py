@@ -74,8 +74,20 @@ class Usage(CliTest):
         self.assert_refused(dualvm("run", "-kernel", "x", "-boot", "order=c,splash=y"), USAGE, "splash=y")
         self.assert_refused(dualvm("run", "-hdc", "x", "-cdrom", "y"), USAGE, "-cdrom")
         self.assert_refused(dualvm("compare", "-hda", "x"), USAGE, "disks")
+        for assist in ("--assist=off", "--assist=instruction", "--no-rescue"):
+            self.assert_refused(dualvm("run", assist, "--patience=9", "-kernel", "x"), USAGE, "--patience")
+        self.assert_refused(dualvm("compare", "--patience=9", "-kernel", "x"), USAGE, "--patience")
         self.assert_refused(dualvm("disasm"), USAGE, "--bytes")
         self.assert_refused(dualvm("disasm", "x", "--bytes", "90"), USAGE, "--bytes")
+
+    def test_a_file_has_a_name(self):
+        for command, option in (("run", "-kernel"), ("run", "-hda"), ("run", "-D"), ("trace", "-o"), ("disasm", "-o"),
+                                ("fuzz", "--coverage"), ("fuzz", "--regressions")):
+            with self.subTest(command=command, option=option):
+                self.assert_refused(dualvm(command, f"{option}="), USAGE, f"{option}: the name of the file is empty")
+
+    def test_a_value_that_may_be_left_out_is_not_empty(self):
+        self.assert_refused(dualvm("probe", "--json="), USAGE, "'--json=' has no value")
 
     def test_an_image_that_is_not_there_is_a_bad_image(self):
         for option in ("-hda", "-hdb", "-hdc", "-hdd", "-cdrom", "-fda", "-fdb"):
@@ -143,6 +155,11 @@ class Help(CliTest):
                     self.assert_status(result, CLEAN)
                     for word in (f"Usage: dualvm {command}", "Examples:", "Exit status:", "14 "):
                         self.assertIn(word, result.stdout)
+
+    def test_compare_offers_no_disks(self):
+        for option in ("-hda FILE", "-cdrom FILE", "-fda FILE"):
+            self.assertIn(option, dualvm("run", "--help").stdout)
+            self.assertNotIn(option, dualvm("compare", "--help").stdout)
 
     def test_no_line_is_too_long_for_a_terminal(self):
         for command in ("run", "compare", "probe", "trace", "disasm", "fuzz", "img"):
