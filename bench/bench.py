@@ -184,6 +184,11 @@ def measure_engines(bench, workloads, engines, rounds, arguments):
     return document
 
 
+def too_short(workloads, results):
+    """What took less than LEAST beside start-up, and so has no row."""
+    return [workload["name"] for workload in workloads if workload["name"] not in results]
+
+
 def measure_ablation(bench, workloads, rounds, arguments, manifest):
     names = bench.optimisations()
     benches = {"all": bench} | {name: Bench(arguments.build, manifest, [name]) for name in names}
@@ -191,7 +196,7 @@ def measure_ablation(bench, workloads, rounds, arguments, manifest):
                                lambda workload: run_arguments(bench, workload, "interp", ABLATION_PART), LEAST)
     means = {name: geometric_mean([row[name] / row["all"] for row in results.values()]) for name in names}
     return {"host": describe_host(bench.build), "rounds": rounds, "optimisations": names, "workloads": results,
-            "geometric_means": means}
+            "geometric_means": means, "too_short": too_short(workloads, results)}
 
 
 def measure_sizes(bench, engines, rounds):
@@ -217,7 +222,8 @@ def measure_instrumentation(bench, workloads, rounds, arguments, manifest):
     results = studies.instrumentation(benches, workloads, rounds, arguments_of, LEAST)
     means = {key: geometric_mean([row[key]["with"] / row[key]["without"] for row in results.values() if key in row])
              for key in ("seconds", "host instructions")}
-    return {"host": describe_host(bench.build), "rounds": rounds, "workloads": results, "geometric_means": means}
+    return {"host": describe_host(bench.build), "rounds": rounds, "workloads": results, "geometric_means": means,
+            "too_short": too_short(workloads, results)}
 
 
 def measure_churn(bench, engines, rounds):

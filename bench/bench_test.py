@@ -76,8 +76,16 @@ class Measuring(unittest.TestCase):
         rows = studies.ablation(benches, [WORKLOAD], 1, lambda w: ("ring=3 repeat=10", "ring=3 size=1"), 0.002)
         self.assertAlmostEqual(rows["made-up"]["links"] / rows["made-up"]["all"], 3)
         document = {"host": {"CPU": "made up"}, "optimisations": ["links"], "workloads": rows,
-                    "geometric_means": {"links": 3.0}}
+                    "geometric_means": {"links": 3.0}, "too_short": []}
         self.assertRegex(tables.ablation_report(document), r"made-up +1.000 +3.00")
+
+    def test_ablation_names_what_start_up_hides(self):
+        rows = studies.ablation({"all": FakeBench({"interp": 0.0001})}, [WORKLOAD], 1,
+                                lambda w: ("ring=3 repeat=10", "ring=3 size=1"), 0.002)
+        hidden = bench.too_short([WORKLOAD], rows)
+        self.assertEqual(hidden, [WORKLOAD["name"]])
+        document = {"host": {}, "optimisations": [], "workloads": rows, "geometric_means": {}, "too_short": hidden}
+        self.assertIn("made-up: no result", tables.ablation_report(document))
 
     def test_the_list_of_instructions_is_what_the_guest_has(self):
         source = (bench.ROOT / "guests" / "workloads" / "instructions.c").read_text(encoding="utf-8")
@@ -104,7 +112,7 @@ class Measuring(unittest.TestCase):
                        "without": FakeBench({"interp": 1.0}, per_round=counts[1])}
             rows = studies.instrumentation(benches, [WORKLOAD], 1, lambda w: arguments, 0.002)
             document = {"host": {"CPU": "made up"}, "workloads": rows,
-                        "geometric_means": {"seconds": 1.01, "host instructions": None}}
+                        "geometric_means": {"seconds": 1.01, "host instructions": None}, "too_short": []}
             self.assertRegex(tables.instrumentation_report(document), rf"made-up +1\.000 +1\.010 +{shown}")
 
     def test_left_out_optimisations_reach_the_command_line(self):

@@ -74,6 +74,11 @@ def report(document):
     return "\n\n".join(parts)
 
 
+def too_short(document):
+    return "".join(f"\n{name}: no result: start-up times here differ by more than it takes; run it again on a quiet machine"
+                   for name in document["too_short"])
+
+
 def ablation_report(document):
     names = document["optimisations"]
     rows = [["workload", "all s"] + [f"no {name}" for name in names]]
@@ -82,7 +87,7 @@ def ablation_report(document):
     means = document["geometric_means"]
     rows.append(["geometric mean", ""] + [f"{means[name]:.2f}" for name in names])
     return (head(document) + "\n\ninterp's time without each optimisation, as multiples of the time with all:\n\n" +
-            table(rows))
+            table(rows) + too_short(document))
 
 
 def instrumentation_report(document):
@@ -93,7 +98,8 @@ def instrumentation_report(document):
         rows.append([name, f"{row['seconds']['without']:.3f}", *ratios])
     means = [document["geometric_means"][key] for key in keys]
     rows.append(["geometric mean", ""] + ["-" if mean is None else f"{mean:.3f}" for mean in means])
-    return (head(document) + "\n\ninterp with instrumentation, turned off, against a build without:\n\n" + table(rows))
+    return (head(document) + "\n\ninterp with instrumentation, turned off, against a build without:\n\n" + table(rows) +
+            too_short(document))
 
 
 def churn_report(document):
