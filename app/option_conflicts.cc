@@ -32,7 +32,7 @@ std::string wrong_with_guest(const Options& options) {
 std::string wrong_with_engine(const Options& options) {
     const EngineOptions& engine = options.engine;
     if (std::string why = what_is_wrong_with(engine.switching); !why.empty()) return why;
-    // compare leaves out what programs run directly are compared with: the kernel is KVM's there, if nothing is said.
+    // Where nothing is said, compare has KVM run the kernel as well.
     const bool kernel_may_be_assisted =
         engine.assist == Assist::Kernel || (engine.assist == Assist::Auto && options.command != Command::Compare);
     if (engine.patience && !kernel_may_be_assisted) {
